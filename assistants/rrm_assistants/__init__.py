@@ -1,0 +1,1 @@
+"""Assistants: one file is one."""

@@ -1,0 +1,132 @@
+"""Puts the questions of thousands of decompositions to the helpers: in lockstep, batched, nothing asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from rrm.errors import ComponentError
+from rrm.records import Exhibit, Query
+from rrm.roles import Asking, Assistant
+from rrm.seed import Seed
+
+Fresh: TypeAlias = Literal["case", "round", "run"]
+"""How long a sampled helper's answer is shared. Sharing turns independent errors into systematic ones, which training
+cannot average out; so the default is "case". A deterministic helper's answers are always shared."""
+
+Wave: TypeAlias = Sequence[Exhibit | None]
+"""The answers to one question of every decomposition that still asked, in the order of the cases."""
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A published agent of a level below, in the slot that it serves."""
+
+    node: str
+    assistant: Assistant
+    question: str = ""
+    """What is asked, in words; shown to the evaluator as the exhibit's title."""
+
+
+class Helpers:
+    """All that may be asked while one round's cases are judged, by subtask."""
+
+    def __init__(self, serving: Mapping[str, Helper], *, seed: Seed, fresh: Fresh = "case") -> None:
+        self._serving, self._fresh, self._seed = dict(serving), fresh, seed
+        self._shared: dict[tuple[str, str, object], str] = {}
+        self._scoped = {s: fresh == "case" and not h.assistant.deterministic for s, h in self._serving.items()}
+
+    def answer(self, queries: Sequence[Query], cases: Sequence[int | str]) -> list[Exhibit | None]:
+        """An exhibit for each query; None where no helper serves its subtask (an ablation).
+
+        `cases` are the addresses of the cases that ask. Each helper is called once, with a batch.
+        """
+        shared, scoped = self._shared, self._scoped
+        keys = [
+            (q.subtask, q.item.prompt, case if scoped.get(q.subtask) else None)
+            for q, case in zip(queries, cases, strict=True)
+        ]
+        fresh: dict[str, dict[tuple[str, str, object], Query]] = {}
+        for key, query in zip(keys, queries, strict=True):
+            if key not in shared and key[0] in self._serving:
+                fresh.setdefault(key[0], {})[key] = query
+        for subtask, asked in fresh.items():
+            texts = self._ask(subtask, asked)
+            shared.update(zip(asked, texts, strict=True))
+        serving = self._serving
+        return [
+            Exhibit(title=helper.question, text=shared[key], agent=helper.node, about=query.about, query=query)
+            if (helper := serving.get(key[0]))
+            else None
+            for key, query in zip(keys, queries, strict=True)
+        ]
+
+    def _ask(self, subtask: str, asked: Mapping[tuple[str, str, object], Query]) -> list[str]:
+        helper = self._serving[subtask]
+        if helper.assistant.deterministic:
+            seeds = [self._seed] * len(asked)
+        else:
+            seeds = [self._seed.at(subtask, prompt, str(case)) for _, prompt, case in asked]
+        answers = helper.assistant.respond([q.item for q in asked.values()], n=1, seeds=seeds)
+        if len(answers) != len(asked) or any(len(texts) != 1 for texts in answers):
+            raise ComponentError(
+                f"{helper.assistant.name()!r} was asked {len(asked)} questions and gave {len(answers)} answers"
+            )
+        return [texts[0] for texts in answers]
+
+    def remember(self, queries: Sequence[Query], cases: Sequence[int | str], wave: Wave) -> None:
+        """Take answers from the record, so that resuming asks nothing twice."""
+        for query, case, exhibit in zip(queries, cases, wave, strict=True):
+            if exhibit is not None:
+                self._shared[query.subtask, query.item.prompt, case if self._scoped.get(query.subtask) else None] = (
+                    exhibit.text
+                )
+
+
+def ask_all(
+    askings: Sequence[Asking],
+    helpers: Helpers,
+    *,
+    cases: Sequence[int | str] | None = None,
+    record: Callable[[int, Wave], None] | None = None,
+    recorded: Callable[[int, int], Wave | None] | None = None,
+) -> list[tuple[Exhibit, ...]]:
+    """Run every decomposition to its end, all of them one question at a time; return the exhibits of each.
+
+    The questions that are outstanding at one time are a *wave*. `record` is called with each wave before its answers
+    are used; `recorded` is asked for a wave (its number, its size) of an
+    earlier, interrupted run. `cases` are the addresses of the cases, from
+    which the draws of sampled helpers come (default: 0, 1, …).
+    """
+    gathered: list[list[Exhibit]] = [[] for _ in askings]
+    names: Sequence[int | str] = range(len(askings)) if cases is None else cases
+    waiting: list[int] = []
+    queries: list[Query] = []
+    for i, asking in enumerate(askings):
+        query = next(asking, None)
+        if query is not None:
+            waiting.append(i)
+            queries.append(query)
+    number = 0
+    while waiting:
+        who = [names[i] for i in waiting]
+        wave: Wave | None = recorded(number, len(queries)) if recorded else None
+        if wave is None:
+            wave = helpers.answer(queries, who)
+            if record:
+                record(number, wave)
+        else:
+            helpers.remember(queries, who, wave)
+        still: list[int] = []
+        following: list[Query] = []
+        for i, exhibit in zip(waiting, wave, strict=True):
+            if exhibit is not None:
+                gathered[i].append(exhibit)
+            try:
+                following.append(askings[i].send(exhibit))
+                still.append(i)
+            except StopIteration:
+                pass
+        waiting, queries, number = still, following, number + 1
+    return [tuple(exhibits) for exhibits in gathered]

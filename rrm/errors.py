@@ -1,0 +1,57 @@
+"""What can go wrong, as a tree; every message says what is wrong, where, and what to write instead.
+
+RrmError
+├── PlanError              the plan cannot be run as written             (exit 1)
+│   ├── GraphError         ... its task graph cannot be run level by level
+│   ├── UnknownComponent   ... it names a component that does not exist
+│   └── SettingsError      ... it gives a component settings that it does not take
+├── StoreError             the record cannot be read or written          (exit 1)
+│   └── MissingWeights     ... an agent's files are gone or damaged
+├── ComponentError         a component broke the contract of its role    (exit 1)
+├── GateFailed             an agent was not good enough to help others   (exit 1)
+└── Unfinished             cases still wait for a person                 (exit 3)
+"""
+
+
+class RrmError(Exception):
+    """Anything that `rrm` raises on purpose. The command line prints it as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class PlanError(RrmError):
+    """The plan cannot be run as written."""
+
+
+class GraphError(PlanError):
+    """The task graph cannot be run level by level."""
+
+
+class UnknownComponent(PlanError):
+    """No component of that kind goes by that name."""
+
+
+class SettingsError(PlanError):
+    """A component does not take these settings."""
+
+
+class StoreError(RrmError):
+    """The record cannot be read or written."""
+
+
+class MissingWeights(StoreError):
+    """The files of a trained agent are gone or damaged."""
+
+
+class ComponentError(RrmError):
+    """A component broke the contract of its role."""
+
+
+class GateFailed(RrmError):
+    """An agent did not pass its gate, and the plan says to stop there."""
+
+
+class Unfinished(RrmError):
+    """The evaluator stopped early; running the same plan again goes on from there."""
+
+    exit_code = 3

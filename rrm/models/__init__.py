@@ -1,0 +1,1 @@
+"""Torch that several rooms share."""

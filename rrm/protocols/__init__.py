@@ -1,0 +1,1 @@
+"""How helpers' work is gathered before an evaluator sees a case."""

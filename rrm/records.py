@@ -1,0 +1,244 @@
+"""The nouns that cross a boundary: frozen, JSON-round-trippable, addressed by content."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
+
+
+def address(kind: str, body: str) -> str:
+    """The content address of a record: 16 hex digits of sha256 over its type's name and its JSON."""
+    return hashlib.sha256(f"{kind}:{body}".encode()).hexdigest()[:16]
+
+
+class Record(BaseModel):
+    """Immutable data whose identity is its content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @cached_property
+    def id(self) -> str:
+        """Equal records have equal ids, on any machine, in any run."""
+        return address(type(self).__name__, self.model_dump_json())
+
+
+class Item(Record):
+    """One problem drawn from a task."""
+
+    task: str
+    """Registry name of the task."""
+    prompt: str
+
+
+class Response(Record):
+    """What one agent answered to one item."""
+
+    item: str
+    """Id of the item."""
+    text: str
+    agent: str = ""
+    """The node whose agent said it."""
+    sample: int = 0
+    """Which of its answers to this item, from 0."""
+
+
+class Query(Record):
+    """A question raised while a case is judged, in the form of another task's item."""
+
+    subtask: str
+    item: Item
+    about: str = ""
+    """Id of the response that it is about; empty: the case as a whole."""
+
+
+class Exhibit(Record):
+    """Something laid before the evaluator: a helper's answer, a critique, a debate turn. Its text is untrusted."""
+
+    kind: str = "answer"
+    title: str = ""
+    text: str
+    agent: str = ""
+    about: str = ""
+    """Id of the response that it is about; empty: the case as a whole."""
+    confidence: float | None = None
+    query: Query | None = None
+    """What was asked, so that a reader can drill down into it."""
+
+
+class Case(Record):
+    """All that one evaluator sees at once. One response: rate it. Two: compare. More: rank."""
+
+    item: Item
+    responses: tuple[Response, ...] = Field(min_length=1)
+    """In the order in which they are shown."""
+    exhibits: tuple[Exhibit, ...] = ()
+
+
+class _Feedback(Record):
+    case: str
+    """Id of the case."""
+    evaluator: str
+    seconds: float | None = None
+    """How long the evaluator took, where it took any time."""
+    seen: tuple[str, ...] = ()
+    """Ids of the exhibits that were opened."""
+    confidence: float | None = Field(default=None, ge=0, le=1)
+
+    @property
+    def comparisons(self) -> int:
+        """How many judgements this counts as: a mark for the best of k answers is k - 1 comparisons."""
+        return 1
+
+
+class Preference(_Feedback):
+    """One of two answers is better."""
+
+    kind: Literal["preference"] = "preference"
+    first_better: float = Field(ge=0, le=1)
+    """Probability that the first is better: 1 or 0 when sure, 0.5 for a tie."""
+
+
+class Ranking(_Feedback):
+    """Answers in order; ties share a tier, so that "this one is best" is a ranking with two tiers."""
+
+    kind: Literal["ranking"] = "ranking"
+    tiers: tuple[tuple[int, ...], ...] = Field(min_length=1)
+    """Indices into the case's responses, best tier first."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        indices = [i for tier in self.tiers for i in tier]
+        if len(set(indices)) != len(indices) or any(i < 0 for i in indices):
+            raise ValueError(f"a ranking names each response at most once, got {self.tiers}")
+        return self
+
+    @property
+    def comparisons(self) -> int:
+        return max(sum(map(len, self.tiers)) - 1, 0)
+
+
+class Rating(_Feedback):
+    """One answer on a scale."""
+
+    kind: Literal["rating"] = "rating"
+    response: int = Field(default=0, ge=0)
+    score: float = Field(ge=0, le=1)
+    """0: worthless; 1: as good as it could be."""
+
+
+class Approval(_Feedback):
+    """One answer will do, or will not."""
+
+    kind: Literal["approval"] = "approval"
+    response: int = Field(default=0, ge=0)
+    approved: bool
+
+
+class Demonstration(_Feedback):
+    """The answer that the evaluator would have given."""
+
+    kind: Literal["demonstration"] = "demonstration"
+    text: str
+
+
+class Correction(_Feedback):
+    """An answer, mended."""
+
+    kind: Literal["correction"] = "correction"
+    response: int = Field(default=0, ge=0)
+    text: str
+
+
+class StepLabels(_Feedback):
+    """Each step of one answer, good (1) or bad (0)."""
+
+    kind: Literal["step-labels"] = "step-labels"
+    response: int = Field(default=0, ge=0)
+    labels: tuple[float, ...] = Field(min_length=1)
+
+
+class Advice(_Feedback):
+    """Words to whoever trains the agent. Kept for readers; no reward model learns from it."""
+
+    kind: Literal["advice"] = "advice"
+    text: str
+
+    @property
+    def comparisons(self) -> int:
+        return 0
+
+
+class Abstention(_Feedback):
+    """The evaluator could not, or would not, judge. Never a score."""
+
+    kind: Literal["abstention"] = "abstention"
+    reason: str
+
+    @property
+    def comparisons(self) -> int:
+        return 0
+
+
+Feedback = Annotated[
+    Preference | Ranking | Rating | Approval | Demonstration | Correction | StepLabels | Advice | Abstention,
+    Field(discriminator="kind"),
+]
+"""What an evaluator said of a case."""
+
+
+class Exam(Record):
+    """What an agent answered to held-out items at one moment. It holds no truth: reports ask for that."""
+
+    moment: str
+    """"zero-shot" (the level below, untrained here), "tree" (level-0 agents combined by the user's own rule), or
+    "round-0", "round-1", …; the highest round is the published agent."""
+    prompts: tuple[str, ...]
+    answers: tuple[str, ...]
+    """One greedy answer to each prompt."""
+    scores: tuple[tuple[float, ...], ...] = ()
+    """For the first few prompts, the reward model's score of every answer of the task's finite answer set."""
+    trained_on: tuple[str, ...] = ()
+    """Some prompts of the training split, for the majority baseline ("zero-shot" exams only)."""
+
+
+class GateResult(Record):
+    """How an agent did at its gate, which asks the user and never the truth."""
+
+    moment: str
+    """The round after which it stood at the gate: "round-4"."""
+    passed: bool
+    checked: int
+    """Held-out items on which the user, with the level's own help, judged the agent's answer beside others."""
+    agreed: int
+    """Items on which the user found no other answer better than, or as good as, the agent's."""
+    faults: int
+    """Checked items whose best answer, to the user, is not the most common one."""
+    found: int
+    """Faults on which the agent gave the user's answer: an agent that says "fine" to everything finds none."""
+    agreement_needed: float
+    recall_needed: float
+    log_loss: float | None = None
+    """Calibration of the reward model on these judgements: mean -log P(what the user said)."""
+    calibration_error: float | None = None
+    """Expected calibration error over ten bins of predicted preference."""
+    temperature: float | None = None
+    """What the reward would have to be divided by to be best calibrated."""
+
+
+class Arm(Record):
+    """One arm of a study, at one setting of what varies: an entry of the stream ("study", "arms")."""
+
+    name: str
+    varied: dict[str, JsonValue] = {}
+    """Dotted plan keys and their values, the seed left out."""
+    seed: int
+    plan: dict[str, JsonValue]
+    """The arm's whole plan, as `Plan.model_validate` takes it."""
+    nodes: dict[str, str]
+    """Node name to node key: where its records stand. Arms that agree up to a node share its key."""
+
+
+FEEDBACK: TypeAdapter[Feedback] = TypeAdapter(Feedback)

@@ -1,0 +1,151 @@
+"""Finds a component by name: built in, from an installed plug-in (entry points), or in a file of your own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from rrm.errors import SettingsError, UnknownComponent
+from rrm.graph import suggest
+from rrm.roles import (
+    Assistant,
+    Component,
+    Evaluator,
+    OversightProtocol,
+    PolicyTrainer,
+    RewardTerm,
+    RewardTrainer,
+    Selection,
+    Task,
+)
+
+C = TypeVar("C", bound=Component)
+
+
+class Registry(Generic[C]):
+    """All components of one kind. Listing their names imports none of them.
+
+    A name is that of a module of `package` (`best_of_n.py` -> `best-of-n`), of an entry point in the group
+    `rrm.<kind>s`, or says where the class is: `path/to/file.py:Class`.
+    """
+
+    def __init__(self, kind: str, base: type[C], package: str) -> None:
+        self.kind, self.base, self.package = kind, base, package
+        self.group = f"rrm.{kind.replace('-', '_')}s"
+
+    def names(self) -> dict[str, str]:
+        """Every name, and where it comes from: "built in" or the plug-in's distribution."""
+        package = importlib.import_module(self.package)
+        names = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+        found = {name.replace("_", "-"): "built in" for name in names}
+        for point in entry_points(group=self.group):
+            origin = point.dist.name if point.dist else point.value
+            if found.setdefault(point.name, origin) != origin:
+                raise UnknownComponent(f"two {self.kind}s are called {point.name!r}: {found[point.name]} and {origin}")
+        return dict(sorted(found.items()))
+
+    def get(self, name: str) -> type[C]:
+        """The class of that name. Raises UnknownComponent, with the nearest name, if there is none."""
+        if ".py:" in name:
+            path, _, attribute = name.rpartition(":")
+            return self._checked(_attribute(_module_at(Path(path)), attribute, name), name)
+        names = self.names()
+        if name not in names:
+            raise UnknownComponent(f"no {self.kind} is called {name!r}. {suggest(name, names)}")
+        if names[name] != "built in":
+            (point,) = entry_points(group=self.group, name=name)
+            return self._checked(_load(point), name)
+        module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+        own = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
+        fitting = [v for v in own if issubclass(v, self.base) and v.name() == name]
+        if len(fitting) != 1:
+            raise UnknownComponent(f"{module.__name__} should define one {self.base.__name__} whose name is {name!r}")
+        return fitting[0]
+
+    def build(self, use: str, settings: dict[str, Any] | None = None) -> C:
+        """The component of that name with these settings. Raises SettingsError, naming the key, for bad ones."""
+        component = self.get(use)
+        given = settings or {}
+        try:
+            return component(component.Settings(**given))
+        except ValidationError as error:
+            raise SettingsError(
+                "; ".join(_explained(e, use, component) for e in error.errors(include_url=False))
+            ) from None
+
+    def _checked(self, value: object, name: str) -> type[C]:
+        if not (isinstance(value, type) and issubclass(value, self.base)):
+            raise UnknownComponent(
+                f"{name!r} is not a {self.kind}: it should be a subclass of rrm.{self.base.__name__}"
+            )
+        return value
+
+
+def _explained(error: Any, use: str, component: type[Component]) -> str:
+    key, known = ".".join(map(str, error["loc"])), component.Settings.model_fields
+    if error["type"] == "extra_forbidden":
+        return f"{use!r} has no setting {key!r}. {suggest(key, list(known))}"
+    if error["type"] == "missing":
+        return f"{use!r} needs the setting {key!r}"
+    return f"{use!r}, {key}: {error['msg'][0].lower()}{error['msg'][1:]} (got {error['input']!r})"
+
+
+def _load(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise UnknownComponent(f"plug-in {point.value!r} cannot be loaded: {error}") from error
+
+
+def _attribute(module: ModuleType, attribute: str, name: str) -> object:
+    if not hasattr(module, attribute):
+        classes = [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__]
+        raise UnknownComponent(f"{name!r}: the file defines no {attribute!r}. {suggest(attribute, classes)}")
+    return getattr(module, attribute)
+
+
+def _module_at(path: Path) -> ModuleType:
+    """The module in a file: imported once, under a name that depends on its full path."""
+    name = f"rrm_file_{path.stem}_{abs(hash(str(path.resolve())))}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UnknownComponent(f"there is no file {str(path)!r}; a path is relative to where `rrm` is called")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UnknownComponent(f"{str(path)!r} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+TASKS = Registry("task", Task, "rrm_tasks")
+ASSISTANTS = Registry("assistant", Assistant, "rrm_assistants")
+EVALUATORS = Registry("evaluator", Evaluator, "rrm.evaluators")
+PROTOCOLS = Registry("protocol", OversightProtocol, "rrm.protocols")
+SELECTIONS = Registry("selection", Selection, "rrm.selection")
+REWARD_TRAINERS = Registry("reward-trainer", RewardTrainer, "rrm.training.reward")
+REWARD_TERMS = Registry("reward-term", RewardTerm, "rrm.training.terms")
+POLICY_TRAINERS = Registry("policy-trainer", PolicyTrainer, "rrm.training.policy")
+
+REGISTRIES: tuple[Registry[Any], ...] = (
+    TASKS,
+    ASSISTANTS,
+    EVALUATORS,
+    PROTOCOLS,
+    SELECTIONS,
+    REWARD_TRAINERS,
+    REWARD_TERMS,
+    POLICY_TRAINERS,
+)

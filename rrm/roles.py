@@ -1,0 +1,259 @@
+"""The roles that a run is cast from. Subclass one, say what it does, and a plan can name it."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self, TypeAlias
+
+from rrm.blocks import Block, Text
+from rrm.records import Case, Exhibit, Feedback, Item, Query, Record
+from rrm.seed import Seed
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+Asking: TypeAlias = Generator[Query, Exhibit | None, None]
+"""A decomposition as it is asked: yields a query, is sent the answer (None where nobody serves it), and may let
+the next query depend on it."""
+
+Judged: TypeAlias = tuple[Case, Feedback]
+"""A case with what was said of it."""
+
+
+class Turn(NamedTuple):
+    """Where a level stands in its rounds, so that trainers can spend more, and cool down, in the last."""
+
+    number: int
+    """From 0."""
+    of: int
+
+    @property
+    def last(self) -> bool:
+        return self.number >= self.of - 1
+
+
+class Component(ABC):
+    """Anything that a plan can name: built from validated settings and nothing else."""
+
+    class Settings(Record):
+        """What a plan may set. Unknown keys are refused."""
+
+    settings: Settings
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = type(self).Settings() if settings is None else settings
+
+    @classmethod
+    def name(cls) -> str:
+        """Registry name: the class name with dashes, `BestOfN` -> `best-of-n`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
+
+
+class Subtask(Record):
+    """A part of judging that a task can hand to a helper."""
+
+    name: str
+    """The slot that a plan's `helped_by` fills."""
+    task: str = ""
+    """Registry name of the kind of task that serves it; empty: any."""
+    question: str = ""
+    """What is asked, in words that an evaluator reads beside the answer."""
+
+
+class Task(Component):
+    """A family of items, and how judging answers to one breaks into smaller tasks. It knows nothing of agents."""
+
+    subtasks: ClassVar[tuple[Subtask, ...]] = ()
+
+    measure: ClassVar[Literal["accuracy", "mean"]] = "accuracy"
+    """What reports make of `truth`: the share of answers whose truth is 1, or the mean."""
+
+    @abstractmethod
+    def sample(self, rng: Random, *, held_out: bool = False) -> Item:
+        """Draw one item, from the training split or from the held-out one."""
+
+    def items(self, *, held_out: bool = False) -> Sequence[Item] | None:
+        """Every item of a split, where they are few enough to list (a few thousand); else None."""
+        return None
+
+    def queries(self, case: Case) -> Asking:
+        """The questions, each an item of a helper's task, whose answers would help to judge `case`."""
+        yield from ()
+
+    def answers(self, item: Item) -> Sequence[str] | None:
+        """The finite answer set, where there is one: the same answers in the same order for every item of the task."""
+        return None
+
+    def vocabulary(self) -> Sequence[str] | None:
+        """The words that prompts are made of (split at spaces), at every level of the family; None: any text."""
+        return None
+
+    def accepts(self, item: Item) -> bool:
+        """Whether `item` is one of this task's own: lets a plan that wires the wrong helper fail at load."""
+        return True
+
+    def estimate(self, case: Case, *, budget: int) -> Sequence[float] | None:
+        """What a bounded person makes of each response, in order: higher is better, equal is a tie; None: cannot tell.
+
+        The person does at most `budget` steps of real work on the item, and may use what the exhibits say. This
+        never calls `truth` and adds no noise to it.
+        """
+        return None
+
+    def truth(self, item: Item, text: str) -> float | None:
+        """How good an answer really is: 1 exactly when it is right, less otherwise (never above 1).
+
+        Asked by reports and by the evaluator `oracle` only.
+        """
+        return None
+
+    def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
+        """Typed blocks that show the item, or (with `text`) an answer to it."""
+        return (Text(text=item.prompt if text is None else text),)
+
+
+class Assistant(Component):
+    """Answers items. It knows nothing of who asks, and keeps nothing between calls."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same item always gets the same answer, whatever the seed: then it need be asked only once."""
+        return False
+
+    def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
+        """Make ready to be trained on `task`, with the weights of `start` where they are given."""
+        return self
+
+    @abstractmethod
+    def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
+        """`n` answers to each item, in the order of `items`. Draws for `items[i]` depend on `seeds[i]` alone."""
+
+    def propose(self, items: Sequence[Item], *, n: int, seeds: Sequence[Seed]) -> list[list[str]]:
+        """`n` answers to be judged: like `respond`, but exploring, and without repeats where that can be had."""
+        return self.respond(items, n=n, seeds=seeds)
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt into an existing folder: safetensors and JSON, never pickle."""
+
+    def load(self, folder: Path) -> Assistant:
+        """A new assistant like this prepared one, with what `save` wrote."""
+        return self
+
+
+class Wrapper(Assistant):
+    """An assistant that stands before another: a plan names it in `wrapped_in`."""
+
+    inner: Assistant
+    task: Task
+
+    def around(self, inner: Assistant, task: Task) -> Self:
+        """This wrapper, around `inner`, which answers items of `task`."""
+        new = type(self)(self.settings)
+        new.inner, new.task = inner, task
+        return new
+
+    def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
+        return self.around(self.inner.prepare(task, start=start, seed=seed), task)
+
+    def save(self, folder: Path) -> None:
+        self.inner.save(folder)
+
+    def load(self, folder: Path) -> Assistant:
+        return self.around(self.inner.load(folder), self.task)
+
+
+class Evaluator(Component):
+    """The paper's user: judges cases, yielding each feedback as it arrives, for a person may stop half way."""
+
+    reproducible: ClassVar[bool] = False
+    """Whether judging again costs nothing and says the same: then feedback is written in batches, else one by one."""
+
+    interactive: ClassVar[bool] = False
+    """Whether it needs the terminal: then nodes are trained one after the other, in the main process."""
+
+    @abstractmethod
+    def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed) -> Iterator[Feedback]:
+        """Feedback on the cases, in any order; leaving one out is allowed. Draws are addressed by case id."""
+
+
+class OversightProtocol(Component):
+    """How help is gathered before an evaluator sees a case."""
+
+    @abstractmethod
+    def assist(self, task: Task, case: Case) -> Asking:
+        """The questions to put to the helpers; their answers are laid before the evaluator."""
+
+
+class Selection(Component):
+    """Which items are put before the evaluator (active learning)."""
+
+    @abstractmethod
+    def choose(
+        self, task: Task, count: int, *, assistant: Assistant, reward: RewardModel | None, turn: Turn, seed: Seed
+    ) -> list[Item]:
+        """`count` items of the training split; `reward` is None in a level's first round."""
+
+
+class Scores(NamedTuple):
+    """A reward model's opinion, one row an item and one column a candidate."""
+
+    mean: NDArray[float64]
+    spread: NDArray[float64]
+    """Standard deviation over the members of an ensemble; 0 for a single model."""
+
+
+class RewardModel(ABC):
+    """What was learnt of an evaluator's judgements. An artefact: it never changes once it is made."""
+
+    @abstractmethod
+    def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
+        """A row of scores for each item's candidates (as many for every item), higher is better."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt into an existing folder: safetensors and JSON, never pickle."""
+
+
+class RewardTrainer(Component):
+    """Learns a reward model from feedback."""
+
+    @abstractmethod
+    def fit(
+        self,
+        judged: Sequence[Judged],
+        *,
+        task: Task,
+        assistant: Assistant,
+        start: RewardModel | None,
+        turn: Turn,
+        seed: Seed,
+    ) -> RewardModel:
+        """A new reward model, from all feedback on the node so far; `start` is the one before it."""
+
+    @abstractmethod
+    def load(self, folder: Path, *, task: Task, assistant: Assistant) -> RewardModel:
+        """The reward model that `save` wrote."""
+
+
+class RewardTerm(Component):
+    """A part of the reward that is given, not learnt: a known objective, or a shaping potential."""
+
+    @abstractmethod
+    def value(self, item: Item, text: str) -> float:
+        """What the answer is worth to this term alone."""
+
+
+class PolicyTrainer(Component):
+    """Turns an assistant and a reward model into a better assistant, leaving both as they were."""
+
+    @abstractmethod
+    def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
+        """A new assistant for `task`. Raises PlanError if `assistant` is of a kind that it cannot train."""
+
+    def load(self, folder: Path, *, task: Task, assistant: Assistant, reward: RewardModel) -> Assistant:
+        """The assistant that `improve` returned and its `save` wrote."""
+        return assistant.load(folder)

@@ -1,0 +1,269 @@
+"""The record of a run: everything said, durable before it is used, and the agents that were published."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from rrm.errors import MissingWeights, StoreError
+from rrm.records import Record, address
+
+R = TypeVar("R", bound=Record)
+
+SCHEMA = 1
+"""Version of the tables. A reader refuses a newer one, and brings an older one up to date through `MIGRATIONS`."""
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+"""Schema version to the step that makes the next one of it."""
+
+_tables = MetaData()
+_meta = Table("meta", _tables, Column("key", String, primary_key=True), Column("value", Text, nullable=False))
+_records = Table(
+    "records",
+    _tables,
+    Column("node", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("id", String(16), nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("body", Text, nullable=False),
+)
+_timings = Table(
+    "timings",
+    _tables,
+    Column("node", String, primary_key=True),
+    Column("stage", String, primary_key=True),
+    Column("seconds", Float, nullable=False),
+)
+
+
+class Store:
+    """One run's folder: `record.sqlite` (streams of records, by node key) and `agents/<node key>/<moment>/`.
+
+    A record's place is (node, stream, number); writing a place twice is refused, so nothing is ever counted twice.
+    Several processes may write at once. Raises StoreError, saying what to do, if the record cannot be used.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        self.folder = folder
+        path = folder / "record.sqlite"
+        if not create and not path.is_file():
+            raise StoreError(
+                f"{folder}: there is no run here (no record.sqlite). `rrm run PLAN --out {folder}` makes one."
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be used as a run's folder: {error.strerror or error}") from error
+        self._engine, self._reader = _sqlite(path, writes=True), _sqlite(path, writes=False)
+        with self._explained():
+            self._check_schema()
+
+    # -- records ------------------------------------------------------------------------------------------------
+
+    def append(self, node: str, stream: str, records: Iterable[Record], *, first: int | None = None) -> None:
+        """Write records to the end of a stream (or from number `first` on): all of them or, on any failure, none."""
+        self.write(node, stream, enumerate(records, self.length(node, stream) if first is None else first))
+
+    def write(self, node: str, stream: str, numbered: Iterable[tuple[int, Record]]) -> None:
+        """Write records, each to its own number of a stream, in one durable step."""
+        rows = []
+        for seq, record in numbered:
+            kind, body = type(record).__name__, record.model_dump_json()
+            rows.append(
+                {"node": node, "stream": stream, "seq": seq, "id": address(kind, body), "kind": kind, "body": body}
+            )
+        if rows:
+            with self._explained(), self._engine.begin() as db:
+                db.execute(insert(_records), rows)
+
+    def read(self, node: str, stream: str, kind: type[R] | TypeAdapter[R]) -> dict[int, R]:
+        """The records of a stream by number, in order. Raises StoreError if one was damaged."""
+        wanted = select(_records.c.seq, _records.c.id, _records.c.kind, _records.c.body)
+        wanted = wanted.where(_records.c.node == node, _records.c.stream == stream).order_by(_records.c.seq)
+        parse = kind.validate_json if isinstance(kind, TypeAdapter) else kind.model_validate_json
+        with self._explained(), self._reader.connect() as db:
+            rows = db.execute(wanted).all()
+        found: dict[int, R] = {}
+        for seq, id, name, body in rows:
+            try:
+                if address(name, body) != id:
+                    raise ValueError("its text does not match its id")
+                found[seq] = parse(body)
+            except (ValueError, ValidationError) as error:
+                reason = str(error).splitlines()[0]
+                where = f"{self.folder}: record {id} ({node} {stream} {seq})"
+                raise StoreError(f"{where} is damaged: {reason}. Restore the folder from a copy.") from None
+        return found
+
+    def length(self, node: str, stream: str) -> int:
+        """How many records a stream holds."""
+        wanted = select(func.count()).where(_records.c.node == node, _records.c.stream == stream)
+        with self._explained(), self._reader.connect() as db:
+            return int(db.execute(wanted).scalar_one())
+
+    def streams(self, node: str) -> list[str]:
+        """The names of a node's streams, sorted."""
+        wanted = select(_records.c.stream).where(_records.c.node == node).distinct().order_by(_records.c.stream)
+        with self._explained(), self._reader.connect() as db:
+            return list(db.execute(wanted).scalars())
+
+    def export(self) -> Iterator[dict[str, Any]]:
+        """Every record in canonical order, timings left out: equal runs export the same bytes."""
+        c = _records.c
+        with self._explained(), self._reader.connect() as db:
+            for node, stream, seq, id, kind, body in db.execute(
+                select(c.node, c.stream, c.seq, c.id, c.kind, c.body).order_by(c.node, c.stream, c.seq)
+            ):
+                yield {"node": node, "stream": stream, "seq": seq, "id": id, "type": kind, "record": json.loads(body)}
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def spend(self, node: str, seconds: dict[str, float]) -> None:
+        """Add CPU-seconds to a node's stages: apart from the record, which holds nothing that varies by machine."""
+        with self._explained(), self._engine.begin() as db:
+            for stage, amount in seconds.items():
+                here = (_timings.c.node == node) & (_timings.c.stage == stage)
+                if not db.execute(_timings.update().where(here).values(seconds=_timings.c.seconds + amount)).rowcount:
+                    db.execute(insert(_timings).values(node=node, stage=stage, seconds=amount))
+
+    def spent(self, node: str) -> dict[str, float]:
+        """CPU-seconds of a node by stage."""
+        wanted = select(_timings.c.stage, _timings.c.seconds).where(_timings.c.node == node).order_by(_timings.c.stage)
+        with self._explained(), self._reader.connect() as db:
+            return {row.stage: row.seconds for row in db.execute(wanted)}
+
+    # -- agents -------------------------------------------------------------------------------------------------
+
+    def agent_folder(self, node: str, moment: str) -> Path:
+        """Where a node's weights at that moment lie (or would lie)."""
+        return self.folder / "agents" / node / moment
+
+    def has_agent(self, node: str, moment: str) -> bool:
+        return (self.agent_folder(node, moment) / "saved.json").is_file()
+
+    def save_agent(self, node: str, moment: str, write: Callable[[Path], None]) -> None:
+        """Let `write` fill a folder, then put it in place in one step: no reader ever sees half of it."""
+        final = self.agent_folder(node, moment)
+        part = final.with_name(f"{moment}.part-{os.getpid()}")
+        with self._explained():
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            write(part)
+            sizes = {str(p.relative_to(part)): p.stat().st_size for p in sorted(part.rglob("*")) if p.is_file()}
+            (part / "saved.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
+            for path in part.rglob("*"):
+                _sync(path)
+            shutil.rmtree(final, ignore_errors=True)
+            part.rename(final)
+            _sync(final.parent)
+
+    def check_agent(self, node: str, moment: str) -> Path:
+        """The folder of a saved agent. Raises MissingWeights if it, or a file of it, is gone or has another size."""
+        folder = self.agent_folder(node, moment)
+        advice = f"Delete {folder.parent} and run the plan again: only this node and what it helps is trained anew."
+        if not self.has_agent(node, moment):
+            raise MissingWeights(f"{folder}: these weights are missing. {advice}")
+        try:
+            sizes = json.loads((folder / "saved.json").read_text())
+        except ValueError:
+            raise MissingWeights(f"{folder}/saved.json is damaged. {advice}") from None
+        for name, size in sizes.items():
+            if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+                raise MissingWeights(f"{folder / name}: missing or truncated. {advice}")
+        return folder
+
+    def drop_agent(self, node: str, moment: str) -> None:
+        """Forget a checkpoint that a later one replaces."""
+        shutil.rmtree(self.agent_folder(node, moment), ignore_errors=True)
+
+    # -- the tables ---------------------------------------------------------------------------------------------
+
+    def _check_schema(self) -> None:
+        with self._engine.begin() as db:
+            _tables.create_all(db)
+            found = db.execute(select(_meta.c.value).where(_meta.c.key == "schema")).scalar_one_or_none()
+            if found is None:
+                db.execute(insert(_meta).values(key="schema", value=str(SCHEMA)))
+                return
+            version = int(found)
+            if version > SCHEMA:
+                raise StoreError(f"{self.folder}: made by a newer rrm (schema {version}, not {SCHEMA}). Upgrade rrm.")
+            for step in range(version, SCHEMA):
+                MIGRATIONS[step](db)
+            db.execute(_meta.update().where(_meta.c.key == "schema").values(value=str(SCHEMA)))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise StoreError(
+                f"{self.folder}: something was about to be recorded twice. Is another `rrm run` using this folder?"
+            ) from error
+        except DBAPIError as error:
+            reason = str(error.orig)
+            raise StoreError(f"{self.folder / 'record.sqlite'}: {reason}. {_advice(reason)}") from error
+        except OSError as error:
+            raise StoreError(f"{self.folder}: {error.strerror or error}. {_advice(str(error))}") from error
+
+
+def _advice(reason: str) -> str:
+    if "not a database" in reason or "malformed" in reason:
+        return "It is not a record of rrm, or it is damaged: give another --out, or restore it from a copy."
+    if "full" in reason or "No space" in reason:
+        return "Free some space and run the plan again: it goes on from what was recorded."
+    if "locked" in reason:
+        return "Another process holds it; wait for it to end."
+    return "Check the folder's permissions and free space, or give another --out."
+
+
+def _sqlite(path: Path, *, writes: bool) -> Engine:
+    """An engine whose transactions take the write lock at once (deferred ones fail when several processes write), or
+    one that only reads, and takes none."""
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60, "isolation_level": None})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    if writes:
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

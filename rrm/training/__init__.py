@@ -1,0 +1,1 @@
+"""Feedback to reward model, reward model to better agent."""

@@ -1,0 +1,1 @@
+"""Making an agent better by a reward model."""

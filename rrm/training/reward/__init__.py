@@ -1,0 +1,1 @@
+"""Learning a reward model from feedback."""

@@ -1,0 +1,1 @@
+"""Parts of the reward that are given, not learnt."""
