@@ -75,6 +75,8 @@ class Case(Record):
     responses: tuple[Response, ...] = Field(min_length=1)
     """In the order in which they are shown."""
     exhibits: tuple[Exhibit, ...] = ()
+    place: str = ""
+    """Where in a level it was asked ("3/17": round 3, number 17): the same question asked again is another case."""
 
 
 class _Feedback(Record):

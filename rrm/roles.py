@@ -31,6 +31,8 @@ class Turn(NamedTuple):
     number: int
     """From 0."""
     of: int
+    fresh: bool = True
+    """Whether the level began with nothing learnt, rather than with another level's weights."""
 
     @property
     def last(self) -> bool:
@@ -176,9 +178,15 @@ class Evaluator(Component):
     interactive: ClassVar[bool] = False
     """Whether it needs the terminal: then nodes are trained one after the other, in the main process."""
 
+    asks_truth: ClassVar[bool] = False
+    """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
+
     @abstractmethod
-    def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed) -> Iterator[Feedback]:
-        """Feedback on the cases, in any order; leaving one out is allowed. Draws are addressed by case id."""
+    def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
+        """Feedback on the cases, in any order; leaving one out is allowed. Draws are addressed by case id.
+
+        `done` is how many cases of the same round were judged before, in an interrupted run: people tire.
+        """
 
 
 class OversightProtocol(Component):

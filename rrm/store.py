@@ -197,6 +197,19 @@ class Store:
                 raise MissingWeights(f"{folder / name}: missing or truncated. {advice}")
         return folder
 
+    def promote_agent(self, node: str, moment: str, final: str) -> None:
+        """Give a saved agent another moment's name, and leave no other of the node behind."""
+        if not self.has_agent(node, final):
+            self.agent_folder(node, moment).rename(self.agent_folder(node, final))
+            _sync(self.agent_folder(node, final).parent)
+        self.tidy_agents(node, final)
+
+    def tidy_agents(self, node: str, final: str) -> None:
+        """Remove what an interrupted run left beside a node's final agent."""
+        for path in self.agent_folder(node, final).parent.iterdir():
+            if path.name != final:
+                shutil.rmtree(path)
+
     def drop_agent(self, node: str, moment: str) -> None:
         """Forget a checkpoint that a later one replaces."""
         shutil.rmtree(self.agent_folder(node, moment), ignore_errors=True)

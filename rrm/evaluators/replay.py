@@ -1,0 +1,48 @@
+"""Says again what was said in an earlier run: to train another model on the same judgements, or to check a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from rrm.records import FEEDBACK, Abstention, Case, Feedback
+from rrm.roles import Evaluator, Task
+from rrm.seed import Seed
+from rrm.store import Store
+
+
+class Replay(Evaluator):
+    """Looks each case up by its id in another run's record; a case that is not there, it abstains on.
+
+    Cases are addressed by content, so the other run's node need not be called the same. What was said comes back as
+    it was, with the name of who said it. Raises StoreError if there is no run in the folder.
+    """
+
+    class Settings(Evaluator.Settings):
+        run: str
+        """The other run's folder, relative to where `rrm` is called."""
+        evaluator: str = ""
+        """Only what the evaluator of this name said there; empty: whoever spoke first."""
+
+    settings: Settings
+
+    reproducible = True
+
+    def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
+        said, where = self._said, self.settings.run
+        for case in cases:
+            found = said.get(case.id)
+            yield found or Abstention(case=case.id, evaluator=self.name(), reason=f"the case was not judged in {where}")
+
+    @cached_property
+    def _said(self) -> Mapping[str, Feedback]:
+        store, wanted = Store(Path(self.settings.run), create=False), self.settings.evaluator
+        streams = dict.fromkeys((e["node"], e["stream"]) for e in store.export() if e["stream"].endswith("/feedback"))
+        said: dict[str, Feedback] = {}
+        for node, stream in streams:
+            entries: Mapping[int, Feedback] = store.read(node, stream, FEEDBACK)
+            for feedback in entries.values():
+                if wanted in ("", feedback.evaluator):
+                    said.setdefault(feedback.case, feedback)
+        return said

@@ -1,0 +1,36 @@
+"""A simulated person who will do only so much work, reads the help, and errs as people do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from rrm.evaluators._verdict import Valuing
+from rrm.records import Case
+from rrm.roles import Task
+from rrm.seed import Seed
+
+
+class Simulated(Valuing):
+    """Judges by `Task.estimate`, and never by the truth: what help cannot bring within its budget, it cannot see."""
+
+    class Settings(Valuing.Settings):
+        budget: int = Field(default=1, ge=0)
+        """Steps of work that the person does on one case; the task says what a step is."""
+        myopic: float = Field(default=1.0, ge=0, le=1)
+        """Gamma: the last exhibit is always read; each before it is overlooked with probability 1 - gamma ** d, where
+        d is its distance from the last. (B-Pref's myopic teacher discounts a clip's early steps; so this one forgets
+        what it was told first.)"""
+
+    settings: Settings
+
+    def values(self, task: Task, case: Case, seed: Seed) -> Sequence[float] | None:
+        if self.settings.myopic < 1 and len(case.exhibits) > 1:
+            case = self._as_remembered(case, seed)
+        return task.estimate(case, budget=self.settings.budget)
+
+    def _as_remembered(self, case: Case, seed: Seed) -> Case:
+        gamma, last, rng = self.settings.myopic, len(case.exhibits) - 1, seed.at("myopic").rng()
+        kept = tuple(e for i, e in enumerate(case.exhibits) if rng.random() < gamma ** (last - i))
+        return Case(item=case.item, responses=case.responses, exhibits=kept)

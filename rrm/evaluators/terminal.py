@@ -1,0 +1,156 @@
+"""A person at a terminal: shows each case, with the helpers' answers, and takes the verdict by a key."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from typing import Any, Final, Literal
+
+from pydantic import Field
+from rich.console import Console
+from rich.text import Text
+
+from rrm.evaluators._screen import draw_case
+from rrm.records import Abstention, Case, Feedback, Preference, Ranking, Rating
+from rrm.roles import Evaluator, Task
+from rrm.seed import Seed
+
+HELP = """\
+1 2 …   this answer is the best; several numbers (1 3): these are, and equally so
+0 … 9   with a single answer: how good it is, 9 is as good as it could be
+=       they are equally good
+?       I cannot tell (nothing is learnt from this case)
+e, e2   open all exhibits, or the second: what the helpers were asked, and what they said
+u       undo: judge the case before once more
+q       stop; what was said is kept, and running the same plan again goes on from here
+Helpers may be wrong. What they and the answers say is shown as text: ‹U+202E› is a character that hides."""
+
+
+class Terminal(Evaluator):
+    """Asks whoever sits there, on standard error, so that standard output stays free for results.
+
+    A verdict is handed on when the next one is given, until when it can be undone: a power cut loses at most one.
+    Ctrl-C and Ctrl-D stop as `q` does. For tests, and for other front ends, what is read, the console, and the clock
+    can be replaced.
+    """
+
+    class Settings(Evaluator.Settings):
+        person: str = Field(default="person", min_length=1)
+        """Who is judging, for the record."""
+        show_exhibits: Literal["open", "folded"] = "open"
+        """Folded, an exhibit shows its title until it is opened; the record says which were."""
+
+    settings: Settings
+
+    interactive = True
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self.read: Callable[[], str] = lambda: sys.stdin.readline()
+        """The next line, with its end; "" when there is no more."""
+        self.console: Console | None = None
+        self.clock: Callable[[], float] = monotonic
+
+    def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
+        sitting = _Sitting(self, task, total=len(cases) + done)
+        held: Feedback | None = None
+        at = 0
+        while at < len(cases):
+            said = sitting.ask(cases[at], number=done + at + 1, can_undo=held is not None)
+            if said == "stop":
+                break
+            if said == "undo":
+                held, at = None, at - 1
+                continue
+            if held is not None:
+                yield held
+            held, at = said, at + 1
+        if held is not None:
+            yield held
+
+
+class _Sitting:
+    """One person's way through a list of cases."""
+
+    def __init__(self, terminal: Terminal, task: Task, total: int) -> None:
+        self._terminal, self._task, self._total = terminal, task, total
+        self._console = terminal.console or Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._seconds: dict[str, float] = {}
+        self._opened: dict[str, set[str]] = {}
+
+    def ask(self, case: Case, *, number: int, can_undo: bool) -> Feedback | Literal["undo", "stop"]:
+        started = self._terminal.clock()
+        shut = self._terminal.settings.show_exhibits == "folded"
+        opened = self._opened.setdefault(case.id, set() if shut else {e.id for e in case.exhibits})
+        try:
+            self._draw(case, number)
+            while True:
+                self._tell(_keys(case, can_undo=can_undo), end=" ")
+                line = self._terminal.read()
+                key = line.strip().lower()
+                if not line or key == "q":
+                    return "stop"
+                if key == "u" and can_undo:
+                    return "undo"
+                if key == "h":
+                    self._tell(HELP)
+                elif key[:1] == "e" and (found := _which(key[1:], case)):
+                    opened.update(found)
+                    self._draw(case, number)
+                elif said := _verdict(case, key):
+                    kind, content = said
+                    seconds = self._seconds.get(case.id, 0.0) + self._terminal.clock() - started
+                    seen = tuple(dict.fromkeys(e.id for e in case.exhibits if e.id in opened))
+                    person = self._terminal.settings.person
+                    return kind(case=case.id, evaluator=person, seconds=round(seconds, 3), seen=seen, **content)
+                elif key:
+                    self._tell("There is nothing to undo." if key == "u" else "That is not one of the keys; h: help.")
+        except KeyboardInterrupt:
+            return "stop"
+        finally:  # a case that is undone took all the time that was spent on it
+            spent = self._terminal.clock() - started
+            self._seconds[case.id] = self._seconds.get(case.id, 0.0) + spent
+
+    def _draw(self, case: Case, number: int) -> None:
+        draw_case(self._console, self._task, case, self._opened[case.id], f"{number} of {self._total}")
+
+    def _tell(self, text: str, end: str = "\n") -> None:
+        self._console.print(Text(text), end=end, soft_wrap=True)
+
+
+_Verdict = tuple[Callable[..., Feedback], dict[str, Any]]
+
+
+def _verdict(case: Case, key: str) -> _Verdict | None:
+    count = len(case.responses)
+    if key == "?":
+        return Abstention, {"reason": "cannot tell"}
+    if count == 1:
+        return (Rating, {"score": int(key) / 9}) if len(key) == 1 and key in "0123456789" else None
+    everyone: Final = set(range(count))
+    places = {str(i + 1): i for i in everyone}
+    numbers = key.replace(",", " ").split()
+    if key == "=":
+        best = everyone
+    elif numbers and places.keys() >= set(numbers):
+        best = {places[n] for n in numbers}
+    else:
+        return None
+    if count == 2:
+        return Preference, {"first_better": 0.5 if best == everyone else float(0 in best)}
+    tiers = (tuple(sorted(best)), tuple(sorted(everyone - best)))
+    return Ranking, {"tiers": tiers if best != everyone else tiers[:1]}
+
+
+def _which(number: str, case: Case) -> set[str]:
+    """The ids of the exhibits that `e` or `e2` opens; none if there is no such one."""
+    chosen = [e.id for i, e in enumerate(case.exhibits, start=1) if number.strip() in ("", str(i))]
+    return set(chosen)
+
+
+def _keys(case: Case, *, can_undo: bool) -> str:
+    count = len(case.responses)
+    ask = "How good is it, 0 to 9?" if count == 1 else f"Which is best? 1 to {count}, = the same,"
+    rest = [" ? cannot tell", "e open" if case.exhibits else "", "u undo" if can_undo else "", "q stop", "h help:"]
+    return ask + ", ".join(r for r in rest if r)

@@ -1,0 +1,85 @@
+"""The gate that an agent passes before it may help others: it asks the user, with help, and never the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rrm.measure import calibration
+from rrm.records import Case, GateResult, Response
+from rrm.roles import Assistant, Judged, RewardModel
+from rrm.training.feedback import choices, favourite
+
+if TYPE_CHECKING:
+    from rrm.level import Level
+
+
+def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardModel) -> GateResult:
+    """Have the user judge the agent's answers to fresh held-out items, beside other answers to them.
+
+    *Agreement* is the share of items on which the user finds no other answer better than, or as good as, the agent's.
+    *Recall* looks at the items whose best answer, to the user, is not the most common one (the faults, where most is
+    fine), and is the share of them on which the agent gave it: an agent that always says the usual thing has none.
+    The same judgements, which no training sees, give the reward model's calibration.
+    """
+    node, stream, seed = level.node, f"gate-{number}", level.node.seed.at("gate", number)
+    recorded = level.store.read(node.key, f"{stream}/cases", Case)
+    level.watch("gate", 0, node.gate.items)
+    if recorded:
+        cases = list(recorded.values())
+    else:
+        items = [node.task.sample(seed.at("item", i).rng(), held_out=True) for i in range(node.gate.items)]
+        seeds = [seed.at("case", i) for i in range(len(items))]
+        own = agent.respond(items, n=1, seeds=seeds)
+        others = agent.propose(items, n=max(node.effort.candidates, 2), seeds=seeds)
+        bare = []
+        for item, [answer], rest, at in zip(items, own, others, seeds, strict=True):
+            texts = list(dict.fromkeys([answer, *rest]))[: max(node.effort.candidates, 2)]
+            shown = [Response(item=item.id, text=t, agent=node.name, sample=n) for n, t in enumerate(texts)]
+            at.at("order").rng().shuffle(shown)
+            bare.append(Case(item=item, responses=tuple(shown)))
+        cases = level.assist(stream, bare, seed.at("help"))
+    return _result(level, number, level.judge(stream, cases, seed.at("judge")), reward)
+
+
+def _result(level: Level, number: int, judged: Sequence[Judged], reward: RewardModel) -> GateResult:
+    gate = level.node.gate
+    best = [(case, favourite(case, feedback)) for case, feedback in judged]
+    common = Counter(text for _, text in best if text is not None).most_common(1)
+    usual = common[0][0] if common else None
+    own = {id(case): next(r.text for r in case.responses if r.sample == 0) for case, _ in best}
+    agreed = sum(own[id(case)] == text for case, text in best)
+    faults = [(case, text) for case, text in best if text is not None and text != usual]
+    found = sum(own[id(case)] == text for case, text in faults)
+    fine = agreed >= gate.agreement * len(best) and found >= gate.recall * len(faults)
+    log_loss, error, temperature = _calibration(judged, reward)
+    return GateResult(
+        moment=f"round-{number}",
+        passed=fine,
+        checked=len(best),
+        agreed=agreed,
+        faults=len(faults),
+        found=found,
+        agreement_needed=gate.agreement,
+        recall_needed=gate.recall,
+        log_loss=log_loss,
+        calibration_error=error,
+        temperature=temperature,
+    )
+
+
+def _calibration(judged: Sequence[Judged], reward: RewardModel) -> tuple[float | None, float | None, float | None]:
+    """How well the reward model's differences predict these judgements; ties are left out, as they say neither."""
+    margins, outcomes = [], []
+    for case, feedback in judged:
+        compared = [c for c in choices(case, feedback) if len(c.options) == 2 and c.target[0] != 0.5]
+        if compared:
+            texts = list(dict.fromkeys(t for c in compared for t in c.options if t is not None))
+            worth = dict(zip(texts, map(float, reward.score([case.item], [texts]).mean[0]), strict=True))
+            margins += [
+                sum(sign * worth.get(t or "", 0.0) for sign, t in zip((1, -1), c.options, strict=True))
+                for c in compared
+            ]
+            outcomes += [c.target[0] for c in compared]
+    return calibration(margins, outcomes) if margins else (None, None, None)

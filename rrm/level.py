@@ -1,0 +1,337 @@
+"""One turn of the recursion: gather help, ask for judgement, fit a reward model, improve the agent, again; publish.
+
+Read this file first. Everything said is in the store before it is used, so a run that is killed anywhere goes on from
+there and ends with the same bytes (Leike et al. 2018, section 3.2, for the recursion itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import process_time
+
+from rrm.asking import Helper, Helpers, Wave, ask_all
+from rrm.errors import ComponentError, Unfinished
+from rrm.gate import stand_at_gate
+from rrm.plan import Effort, Gate
+from rrm.records import FEEDBACK, Case, Exam, Exhibit, Feedback, GateResult, Item, Response
+from rrm.roles import (
+    Assistant,
+    Evaluator,
+    Judged,
+    OversightProtocol,
+    PolicyTrainer,
+    RewardModel,
+    RewardTrainer,
+    Selection,
+    Task,
+    Turn,
+)
+from rrm.seed import Seed
+from rrm.store import Store
+from rrm.training.objective import WeightedTerm, objective
+from rrm.tree import Tree
+
+SCORED = 500
+"""Exam items for which the reward model's scores of all answers are recorded."""
+
+Watch = Callable[[str, int, int], None]
+"""Told where a level is: what it does, how much of it is done, out of how much."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a finished node leaves behind. It never changes."""
+
+    assistant: Assistant
+    reward: RewardModel
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the graph with its cast, ready to be trained or loaded."""
+
+    name: str
+    key: str
+    """Content address of all that its result depends on: where its records and weights stand."""
+    seed: Seed
+    task: Task
+    assistant: Assistant
+    protocol: OversightProtocol
+    evaluator: Evaluator
+    selection: Selection
+    reward: RewardTrainer
+    policy: PolicyTrainer
+    effort: Effort
+    gate: Gate
+    terms: Sequence[WeightedTerm] = ()
+    helpers: Mapping[str, tuple[Node, Callable[[Assistant], Assistant]]] = field(default_factory=dict)
+    """Subtask to the node that serves it, and what wraps its agent on the way."""
+    start: Node | None = None
+
+
+class Level:
+    """Trains one node's agent, or finds it trained."""
+
+    def __init__(self, node: Node, store: Store, watch: Watch = lambda stage, done, of: None) -> None:
+        self.node, self.store, self.watch = node, store, watch
+        self._seconds: dict[str, float] = {}
+        self._helpers = {
+            subtask: Helper(helper.name, wrap(published(helper, store).assistant), _question(node.task, subtask))
+            for subtask, (helper, wrap) in node.helpers.items()
+        }
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Go through the rounds (from wherever an earlier run stopped), stand at the gate, publish.
+
+        Raises Unfinished where cases wait for a person.
+        """
+        node, gate = self.node, self.node.gate
+        agent, reward = self._beginning()
+        saved = self._newest_round()
+        judged: list[Judged] = []
+        rounds, number = node.effort.rounds, 0
+        while number < rounds:
+            turn = Turn(number, rounds, fresh=node.start is None)
+            judged += self.ask(turn, agent, reward)
+            if number == saved:
+                done = load(node, self.store, f"round-{number}", self._prepared())
+                agent, reward = done.assistant, done.reward
+            elif number > saved:
+                agent, reward = self.learn(turn, judged, agent, reward)
+            if number >= saved:
+                self._examine(f"round-{number}", agent, reward if turn.last else None)
+            if turn.last and gate.on_fail != "off" and not self._gate(number, agent, reward):
+                rounds = min(rounds + 1, node.effort.rounds + gate.extra_rounds)
+            self._clock_off()
+            number += 1
+        self.store.promote_agent(node.key, f"round-{rounds - 1}", "published")
+
+    def ask(self, turn: Turn, agent: Assistant, reward: RewardModel | None) -> list[Judged]:
+        """One round's cases, each with help and judged: from the record as far as they are there."""
+        node, stream = self.node, str(turn.number)
+        recorded = self.store.read(node.key, f"{stream}/cases", Case)
+        cases = list(recorded.values()) if recorded else self._draw(turn, agent, reward)
+        return self.judge(stream, cases, node.seed.at("round", turn.number, "judge"))
+
+    def learn(
+        self, turn: Turn, judged: Sequence[Judged], agent: Assistant, reward: RewardModel | None
+    ) -> tuple[Assistant, RewardModel]:
+        """A reward model from all feedback so far, and a better agent from it."""
+        node, seed = self.node, self.node.seed.at("round", turn.number)
+        self.watch("reward", turn.number, turn.of)
+        with self._clock("reward"):
+            learnt = node.reward.fit(
+                judged, task=node.task, assistant=agent, start=reward, turn=turn, seed=seed.at("reward")
+            )
+        self.watch("policy", turn.number, turn.of)
+        with self._clock("policy"):
+            aim = objective(learnt, node.terms, turn)
+            better = node.policy.improve(agent, node.task, aim, turn=turn, seed=seed.at("policy"))
+        with self._clock("save"):
+            done = Published(better, learnt)
+            self.store.save_agent(node.key, f"round-{turn.number}", lambda folder: _save(done, folder))
+            self.store.drop_agent(node.key, f"round-{turn.number - 1}")
+        return better, learnt
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def _prepared(self) -> Assistant:
+        node = self.node
+        start = published(node.start, self.store).assistant if node.start else None
+        return node.assistant.prepare(node.task, start=start, seed=node.seed.at("prepare"))
+
+    def _beginning(self) -> tuple[Assistant, RewardModel | None]:
+        """The untrained agent, its reward model if it starts from another's; and, once, the exams before training."""
+        node, below = self.node, self._below()
+        if not self.store.length(node.key, "exam"):
+            self.watch("baselines", 0, 1)
+            with self._clock("exam"):
+                drawn = tuple(node.task.sample(node.seed.at("drawn", i).rng()).prompt for i in range(node.effort.exam))
+                nobody = Exam(moment="zero-shot", prompts=(), answers=())
+                exams = [(self._exam("zero-shot", below) if below else nobody).model_copy(update={"trained_on": drawn})]
+                if node.helpers and node.evaluator.reproducible and not node.evaluator.asks_truth:
+                    exams.append(self._exam("tree", Tree.of(node, self.store, published)))
+                self.store.append(node.key, "exam", exams, first=0)
+        return self._prepared(), published(node.start, self.store).reward if node.start else None
+
+    def _newest_round(self) -> int:
+        """The last round whose result was saved, or -1."""
+        most = self.node.effort.rounds + self.node.gate.extra_rounds
+        return max((n for n in range(most) if self.store.has_agent(self.node.key, f"round-{n}")), default=-1)
+
+    def _draw(self, turn: Turn, agent: Assistant, reward: RewardModel | None) -> list[Case]:
+        """Items, answers to each, and the help that the protocol gathers: every step one batch."""
+        node, seed, stream = self.node, self.node.seed.at("round", turn.number), str(turn.number)
+        self.watch("answer", turn.number, turn.of)
+        with self._clock("items"):
+            count = node.effort.cases
+            items = node.selection.choose(
+                node.task,
+                count,
+                assistant=agent,
+                reward=reward if turn.number else None,
+                turn=turn,
+                seed=seed.at("items"),
+            )
+        with self._clock("respond"):
+            seeds = [seed.at("case", i) for i in range(len(items))]
+            texts = agent.propose(items, n=node.effort.candidates, seeds=seeds)
+            bare = [_bare(item, t, node.name, s) for item, t, s in zip(items, texts, seeds, strict=True)]
+        self.watch("ask", turn.number, turn.of)
+        return self.assist(stream, bare, seed.at("help") if node.effort.fresh != "run" else node.seed.at("help"))
+
+    def assist(self, stream: str, bare: Sequence[Case], seed: Seed) -> list[Case]:
+        """Gather the protocol's exhibits, recording each wave of answers before it is used; record the cases."""
+        node, key = self.node, self.node.key
+
+        def record(number: int, wave: Wave) -> None:
+            with self._clock("record"):
+                self.store.write(
+                    key, f"{stream}/answers/{number}", ((i, e) for i, e in enumerate(wave) if e is not None)
+                )
+
+        def recorded(number: int, size: int) -> Wave | None:
+            found = self.store.read(key, f"{stream}/answers/{number}", Exhibit)
+            return [found.get(i) for i in range(size)] if found else None
+
+        with self._clock("ask"):
+            helpers = Helpers(self._helpers, seed=seed, fresh=node.effort.fresh)
+            exhibits = ask_all(
+                [node.protocol.assist(node.task, case) for case in bare], helpers, record=record, recorded=recorded
+            )
+        cases = [
+            Case(item=c.item, responses=c.responses, exhibits=e, place=f"{stream}/{i}")
+            for i, (c, e) in enumerate(zip(bare, exhibits, strict=True))
+        ]
+        with self._clock("record"):
+            self.store.append(key, f"{stream}/cases", cases, first=0)
+        return cases
+
+    def judge(self, stream: str, cases: Sequence[Case], seed: Seed) -> list[Judged]:
+        """The evaluator's feedback on each case: what is recorded already, and the rest as it arrives.
+
+        Raises Unfinished if the evaluator stops early, ComponentError if it speaks of a case it was not given.
+        """
+        node, place = self.node, {case.id: i for i, case in enumerate(cases)}
+        done: dict[int, Feedback] = self.store.read(node.key, f"{stream}/feedback", FEEDBACK)
+        waiting = [case for i, case in enumerate(cases) if i not in done]
+        if waiting:
+            told = len(done)
+            with self._clock("judge"):
+                batch: list[tuple[int, Feedback]] = []
+                for feedback in node.evaluator.judge(node.task, waiting, seed=seed, done=told):
+                    where = place.get(feedback.case)
+                    if where is None or where in done:
+                        raise ComponentError(f"{node.evaluator.name()!r} judged a case that it was not given, or twice")
+                    done[where] = feedback
+                    batch.append((where, feedback))
+                    self.watch("judge", len(done), len(cases))
+                    if not node.evaluator.reproducible or len(batch) >= 1000:
+                        self.store.write(node.key, f"{stream}/feedback", batch)
+                        batch = []
+            with self._clock("record"):
+                self.store.write(node.key, f"{stream}/feedback", batch)
+        if missing := len(cases) - len(done):
+            raise Unfinished(f"{node.name}, {stream}: {missing} of {len(cases)} cases are not judged yet")
+        return [(case, done[i]) for i, case in enumerate(cases)]
+
+    def _below(self) -> Assistant | None:
+        """Who could answer this level's items without having been trained on them."""
+        node = self.node
+        alike = [h for h, _ in node.helpers.values() if h.task.name() == node.task.name()]
+        source = node.start or (alike[0] if alike else None)
+        return published(source, self.store).assistant if source else None
+
+    def _examine(self, moment: str, agent: Assistant, reward: RewardModel | None) -> None:
+        with self._clock("exam"):
+            if moment not in {e.moment for e in self.store.read(self.node.key, "exam", Exam).values()}:
+                self.store.append(self.node.key, "exam", [self._exam(moment, agent, reward)])
+
+    def _exam(self, moment: str, agent: Assistant, reward: RewardModel | None = None) -> Exam:
+        node = self.node
+        items = exam_items(node.task, node.effort.exam, node.seed.at("exam"))
+        if isinstance(agent, Tree):
+            items = items[:SCORED]
+        texts = agent.respond(items, n=1, seeds=[node.seed.at("exam", i) for i in range(len(items))]) if items else []
+        answers = node.task.answers(items[0]) if items else None
+        scores: tuple[tuple[float, ...], ...] = ()
+        if reward is not None and answers is not None:
+            rows = reward.score(items[:SCORED], [answers] * len(items[:SCORED])).mean
+            scores = tuple(tuple(round(float(x), 5) for x in row) for row in rows)
+        return Exam(
+            moment=moment, prompts=tuple(i.prompt for i in items), answers=tuple(t[0] for t in texts), scores=scores
+        )
+
+    def _gate(self, number: int, agent: Assistant, reward: RewardModel | None) -> bool:
+        moment = f"round-{number}"
+        done = {g.moment: g for g in self.store.read(self.node.key, "gate", GateResult).values()}
+        if moment not in done:
+            if reward is None:
+                raise ComponentError(f"{self.node.name}: {moment} has no reward model to stand at the gate with")
+            with self._clock("gate"):
+                done[moment] = stand_at_gate(self, number, agent, reward)
+                self.store.append(self.node.key, "gate", [done[moment]])
+        return done[moment].passed
+
+    @contextmanager
+    def _clock(self, stage: str) -> Iterator[None]:
+        """Count CPU-seconds to a stage; those of a stage within it count to that one alone."""
+        before, inner = process_time(), sum(self._seconds.values())
+        try:
+            yield
+        finally:
+            spent = process_time() - before - (sum(self._seconds.values()) - inner)
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+
+    def _clock_off(self) -> None:
+        self.store.spend(self.node.key, self._seconds)
+        self._seconds = {}
+
+
+def exam_items(task: Task, count: int, seed: Seed) -> list[Item]:
+    """The held-out items of an exam: all where they are few enough, else a draw that every arm shares."""
+    every = task.items(held_out=True)
+    if every is not None and len(every) <= count:
+        return list(every)
+    return [task.sample(seed.at(i).rng(), held_out=True) for i in range(count)]
+
+
+def published(node: Node, store: Store) -> Published:
+    """A finished node's agent and reward model. Raises MissingWeights if their files are gone or damaged."""
+    start = published(node.start, store).assistant if node.start else None
+    prepared = node.assistant.prepare(node.task, start=start, seed=node.seed.at("prepare"))
+    return load(node, store, "published", prepared)
+
+
+def load(node: Node, store: Store, moment: str, prepared: Assistant) -> Published:
+    """What was saved of a node at that moment."""
+    folder = store.check_agent(node.key, moment)
+    reward = node.reward.load(folder / "reward", task=node.task, assistant=prepared)
+    agent = node.policy.load(folder / "assistant", task=node.task, assistant=prepared, reward=reward)
+    return Published(agent, reward)
+
+
+def _save(what: Published, folder: Path) -> None:
+    for name, part in (("assistant", what.assistant), ("reward", what.reward)):
+        place = folder / name
+        place.mkdir()
+        part.save(place)
+
+
+def _bare(item: Item, texts: Sequence[str], agent: str, seed: Seed) -> Case:
+    """A case without help. Which answer stands first is drawn, for some evaluators favour a position."""
+    distinct = list(dict.fromkeys(texts))
+    seed.at("order").rng().shuffle(distinct)
+    about = item.id
+    return Case(
+        item=item, responses=tuple(Response(item=about, text=t, agent=agent, sample=n) for n, t in enumerate(distinct))
+    )
+
+
+def _question(task: Task, subtask: str) -> str:
+    return next((s.question for s in task.subtasks if s.name == subtask), "")

@@ -1,0 +1,166 @@
+"""Assistants that learn by gradient: what trainers may ask of any of them, and those with a finite answer set."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from rrm.errors import PlanError
+from rrm.models import weights
+from rrm.models.noise import gumbel
+from rrm.models.optimizer import Memory
+from rrm.models.scorer import AnswerNetwork, AnswerScorer, Scorer
+from rrm.records import Item
+from rrm.roles import Assistant, Task, Wrapper
+from rrm.seed import Seed
+
+CHUNK = 2048
+"""Items read at once when nothing is learnt from them."""
+
+
+class TorchAssistant(Assistant):
+    """An assistant with weights. It never changes: trainers make `successor`s of it."""
+
+    network: nn.Module
+    memory: Memory
+    """What the optimiser goes on from, within a level."""
+
+    @abstractmethod
+    def log_prob(self, items: Sequence[Item], texts: Sequence[str]) -> Tensor:
+        """(items,) log-probability of answering each item with its text, differentiable."""
+
+    @abstractmethod
+    def scorer(self, task: Task, *, seed: Seed) -> Scorer:
+        """A fresh reward network of this assistant's architecture."""
+
+    def groups(self, *, fresh: bool) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters with what multiplies their learning rate; as in `Scorer.groups`."""
+        return [([p for p in self.network.parameters() if p.requires_grad], 1.0)]
+
+    def successor(self, network: nn.Module, memory: Memory) -> Self:
+        """This assistant with other weights."""
+        new = copy.copy(self)
+        new.network, new.memory = network, memory
+        return new
+
+    def save(self, folder: Path) -> None:
+        weights.save(folder / "weights.safetensors", self.network.state_dict())
+        if self.memory:
+            weights.save(folder / "optimizer.safetensors", self.memory)
+
+    def load(self, folder: Path) -> Assistant:
+        network = copy.deepcopy(self.network)
+        weights.restore(network, folder / "weights.safetensors")
+        memory = folder / "optimizer.safetensors"
+        return self.successor(network, weights.read(memory) if memory.is_file() else {})
+
+
+def torch_in(assistant: Assistant) -> TorchAssistant | None:
+    """The assistant with weights inside any wrappers, if there is one."""
+    while isinstance(assistant, Wrapper):
+        assistant = assistant.inner
+    return assistant if isinstance(assistant, TorchAssistant) else None
+
+
+def rewrapped(old: Assistant, new: TorchAssistant) -> Assistant:
+    """`new` inside the wrappers that `old` stands in."""
+    return old.around(rewrapped(old.inner, new), old.task) if isinstance(old, Wrapper) else new
+
+
+class Learner(TorchAssistant):
+    """Chooses from a task's finite answer set by a network that scores every answer."""
+
+    class Settings(TorchAssistant.Settings):
+        explore: float = Field(default=0.4, ge=0, le=1)
+        """Share of a uniform draw mixed into the answers that are shown to be judged."""
+        temperature: float = Field(default=0.0, ge=0)
+        """Of the answers given as a helper or in an exam; 0: always the likeliest."""
+
+    settings: Settings
+    network: AnswerNetwork
+    answers: tuple[str, ...]
+
+    @abstractmethod
+    def build(self, task: Task) -> AnswerNetwork:
+        """A network for the task, with weights drawn from torch's generator."""
+
+    @property
+    def deterministic(self) -> bool:
+        return self.settings.temperature == 0
+
+    def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
+        new = copy.copy(self)
+        new.answers, new.memory = _answers(task, seed), {}
+        new.network = new._drawn(task, seed)
+        source = torch_in(start) if start else None
+        if source is not None:
+            try:
+                new.network.load_state_dict(source.network.state_dict())
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:300]
+                raise PlanError(
+                    f"the weights to start from are of another network than {self.name()!r}: {reason}"
+                ) from None
+            new.network.soften()
+        return new
+
+    def _drawn(self, task: Task, seed: Seed) -> AnswerNetwork:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed.value % 2**63)
+            return self.build(task)
+
+    def scorer(self, task: Task, *, seed: Seed) -> Scorer:
+        return AnswerScorer(self._drawn(task, seed), self.answers)
+
+    def groups(self, *, fresh: bool) -> list[tuple[list[nn.Parameter], float]]:
+        return self.network.groups(fresh=fresh)
+
+    def logits(self, items: Sequence[Item]) -> NDArray[np.float64]:
+        """(items, answers), nothing learnt from them."""
+        self.network.eval()
+        with torch.inference_mode():
+            parts = [self.network(self.network.encode(items[i : i + CHUNK])) for i in range(0, len(items), CHUNK)]
+        found: NDArray[np.float64] = torch.cat(parts).double().numpy() if parts else np.zeros((0, len(self.answers)))
+        return found
+
+    def log_prob(self, items: Sequence[Item], texts: Sequence[str]) -> Tensor:
+        place = {text: i for i, text in enumerate(self.answers)}
+        index = torch.tensor([place[text] for text in texts])
+        logits: Tensor = self.network(self.network.encode(items))
+        return torch.log_softmax(logits, -1).gather(1, index[:, None])[:, 0]
+
+    def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
+        logits = self.logits(items)
+        if self.settings.temperature == 0:
+            return [[self.answers[i]] * n for i in logits.argmax(1)]
+        picks = []
+        for number in range(n):
+            noise = gumbel(seeds, len(self.answers), salt=number)
+            picks.append((logits / self.settings.temperature + noise).argmax(1))
+        return [[self.answers[i] for i in row] for row in np.stack(picks, 1)]
+
+    def propose(self, items: Sequence[Item], *, n: int, seeds: Sequence[Seed]) -> list[list[str]]:
+        """`n` different answers, drawn without replacement from the policy mixed with a uniform draw."""
+        logits, width = self.logits(items), len(self.answers)
+        chance = np.exp(logits - logits.max(1, keepdims=True))
+        chance = (1 - self.settings.explore) * chance / chance.sum(1, keepdims=True) + self.settings.explore / width
+        order = np.argsort(-(np.log(chance + 1e-300) + gumbel(seeds, width)), axis=1, kind="stable")[:, :n]
+        return [[self.answers[i] for i in row] for row in order]
+
+
+def _answers(task: Task, seed: Seed) -> tuple[str, ...]:
+    answers = task.answers(task.sample(seed.at("answers").rng()))
+    if answers is None:
+        raise PlanError(
+            f"task {task.name()!r} has no finite answer set to choose from: cast an assistant that writes text"
+        )
+    return tuple(answers)

@@ -1,0 +1,310 @@
+"""A study, as a config file says it: which tasks, who helps whom, who plays which role, and which arms are compared."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, cast
+
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rrm.asking import Fresh
+from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
+from rrm.graph import TaskGraph, suggest
+from rrm.records import Record
+from rrm.registry import TASKS, Registry
+from rrm.roles import Component
+
+C = TypeVar("C", bound=Component)
+Raw = dict[str, Any]
+
+
+class Use(Record):
+    """A component by name, with its settings beside it: `{ use = "column-sum", length = 16 }`."""
+
+    model_config = ConfigDict(extra="allow")
+    use: str
+
+    def build(self, registry: Registry[C], where: str) -> C:
+        """The component. Raises PlanError that says where in the plan the fault is."""
+        try:
+            return registry.build(self.use, dict(self.model_extra or {}))
+        except (UnknownComponent, SettingsError) as error:
+            raise type(error)(f"{where}: {error}") from None
+
+
+class Term(Use):
+    """A part of the reward that is given, not learnt."""
+
+    weight: float = 1.0
+    shaping: bool = False
+    """A potential that only guides: it fades to nothing by a level's last round, so it cannot change what is best."""
+
+
+class Cast(Record):
+    """Who plays which role."""
+
+    assistant: Use = Use(use="answer-book")
+    wrapped_in: tuple[Use, ...] = ()
+    """Wrappers around the assistant, innermost first."""
+    protocol: Use = Use(use="recursive")
+    evaluator: Use = Use(use="simulated")
+    selection: Use = Use(use="random")
+    reward: Use = Use(use="bradley-terry")
+    policy: Use = Use(use="regression")
+    terms: tuple[Term, ...] = ()
+
+
+class Effort(Record):
+    """How much is asked of the evaluator."""
+
+    rounds: int = Field(default=1, ge=1)
+    cases: int = Field(default=32, ge=1)
+    """Cases judged in a round."""
+    candidates: int = Field(default=2, ge=1)
+    """Answers shown in a case: two are compared; of more, the best is marked (which counts as candidates - 1)."""
+    fresh: Fresh = "case"
+    """How long a sampled helper's answer is shared."""
+    exam: int = Field(default=1000, ge=0)
+    """Held-out items that the agent answers after each round, for reports."""
+
+
+class Gate(Record):
+    """What an agent must show before it may help others. It asks the user, never the truth."""
+
+    on_fail: Literal["warn", "stop", "off"] = "warn"
+    items: int = Field(default=100, ge=1)
+    """Held-out items on which the user judges the agent's answer beside others."""
+    agreement: float = Field(default=0.9, ge=0, le=1)
+    """Share of items on which the user must find the agent's answer the best."""
+    recall: float = Field(default=0.5, ge=0, le=1)
+    """Share of the uncommon answers that the agent must find."""
+    extra_rounds: int = Field(default=0, ge=0)
+    """Rounds that may be added until it passes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word_will_do(cls, value: object) -> object:
+        return {"on_fail": value} if isinstance(value, str) else value
+
+
+class HelpedBy(Record):
+    """The node that serves a subtask, and what stands between."""
+
+    node: str
+    wrapped_in: tuple[Use, ...] = ()
+    """Wrappers around the helper on this edge alone, innermost first: for studies of helper errors."""
+
+
+class NodePlan(Record):
+    """One node of the task graph."""
+
+    task: Use
+    helped_by: dict[str, HelpedBy] = Field(default_factory=dict)
+    """Subtask to the node whose agent serves it. Leave one out to study its absence."""
+    start: str | None = None
+    """The node whose weights (agent and reward model) training starts from."""
+    cast: Cast = Cast()
+    effort: Effort = Effort()
+    gate: Gate = Gate()
+
+    @field_validator("helped_by", mode="before")
+    @classmethod
+    def _names_will_do(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {k: {"node": v} if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+
+class Plan(Record):
+    """One arm at one setting of what varies: every node with its full cast."""
+
+    seed: int = 0
+    node: dict[str, NodePlan] = Field(min_length=1)
+
+    @classmethod
+    def from_raw(cls, raw: Raw, where: str) -> Self:
+        """From a merged table: what stands under `cast`, `effort` and `gate` is every node's default."""
+        shared: Raw = {k: raw[k] for k in ("cast", "effort", "gate") if k in raw}
+        nodes = raw.get("node", {})
+        if not isinstance(nodes, dict) or not nodes:
+            raise PlanError(f"{where}: a plan needs at least one [node.NAME] with a task")
+        spread = {n: merge(shared, t) if isinstance(t, dict) else t for n, t in nodes.items()}
+        try:
+            plan = cls.model_validate({**{k: v for k, v in raw.items() if k not in shared}, "node": spread})
+        except ValidationError as error:
+            raise PlanError(f"{where}: {_readable(error)}") from None
+        for name, node in plan.node.items():
+            if node.start is not None and node.start not in plan.node:
+                raise GraphError(
+                    f"{where}: node.{name}.start: no node is called {node.start!r}. {suggest(node.start, plan.node)}"
+                )
+        return plan
+
+    def graph(self) -> TaskGraph:
+        """The task graph, its tasks built and checked. Raises PlanError that says where the fault is."""
+        tasks = {name: node.task.build(TASKS, f"node.{name}.task") for name, node in self.node.items()}
+        return TaskGraph(tasks, {n: {s: h.node for s, h in p.helped_by.items()} for n, p in self.node.items()})
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """An arm's name, what is varied in it, and its whole plan."""
+
+    name: str
+    varied: Mapping[str, Any]
+    plan: Plan
+
+    @property
+    def label(self) -> str:
+        """For people: "recursive, seed 0, effort.cases 1000"."""
+        return ", ".join([self.name, f"seed {self.plan.seed}", *(f"{k} {v}" for k, v in self.varied.items())])
+
+
+@dataclass(frozen=True)
+class Study:
+    """All arms of a config file."""
+
+    title: str
+    arms: Sequence[ArmPlan]
+
+    @classmethod
+    def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
+        """Read a plan. `sets` are changes like "effort.cases=100"; `arms`, if any, are the only ones kept.
+
+        Raises PlanError with the place of the fault and what to write instead.
+        """
+        raw, title = read_toml(path)
+        if fast:
+            raw = merge(raw, _table(raw, "fast", path))
+        vary = dict(_leaves(_table(raw, "vary", path)))
+        for change in sets:
+            key, value = _assignment(change)
+            put(raw, key, value)
+            vary.pop(key, None)
+            if key.startswith("vary."):
+                vary[key.removeprefix("vary.")] = value
+        changes = _table(raw, "arm", path) or {"run": {}}
+        for name in arms:
+            if name not in changes:
+                raise PlanError(f"{path}: no arm is called {name!r}. {suggest(name, changes)}")
+        base = {k: v for k, v in raw.items() if k not in ("arm", "vary", "fast")}
+        found = []
+        for name, change in changes.items():
+            if arms and name not in arms:
+                continue
+            for values in itertools.product(*(_several(v, f"{path}: vary.{k}") for k, v in vary.items())):
+                arm = merge(base, change if isinstance(change, dict) else {})
+                varied = dict(zip(vary, values, strict=True))
+                for key, value in varied.items():
+                    put(arm, key, value)
+                varied.pop("seed", None)
+                found.append(ArmPlan(name, varied, Plan.from_raw(arm, str(path))))
+        return cls(title, found)
+
+
+def read_toml(path: Path) -> tuple[Raw, str]:
+    """A config file's table, and its first comment line as a title."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except FileNotFoundError:
+        near = sorted(str(p) for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        raise PlanError(f"there is no plan {str(path)!r}. {suggest(str(path), near)}") from None
+    except IsADirectoryError:
+        raise PlanError(f"{str(path)!r} is a folder; name a .toml file in it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"{str(path)!r} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{path} is not valid TOML: {error}") from None
+    first = text.lstrip().split("\n", 1)[0]
+    return raw, first.lstrip("# ").strip() if first.startswith("#") else path.stem
+
+
+def merge(under: Raw, over: Raw) -> Raw:
+    """`under` with the entries of `over` laid upon it. A component of another name replaces the old one whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and value.get("use", old.get("use")) == old.get("use"):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def put(table: Raw, key: str, value: object) -> None:
+    """Set a dotted key, copying the tables on the way so that nobody else's are changed."""
+    head, _, rest = key.partition(".")
+    if not rest:
+        table[head] = value
+        return
+    below = table.get(head)
+    table[head] = dict(below) if isinstance(below, dict) else {}
+    put(table[head], rest, value)
+
+
+def _assignment(change: str) -> tuple[str, object]:
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise PlanError(f"--set {change!r}: write it as key=value, for example --set effort.cases=100")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text.strip()
+
+
+def _table(raw: Raw, key: str, path: Path) -> Raw:
+    value = raw.get(key, {})
+    if not isinstance(value, dict):
+        raise PlanError(f"{path}: {key} should be a table, not {value!r}")
+    return cast(Raw, value)
+
+
+def _leaves(table: Raw, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _several(value: object, where: str) -> Sequence[object]:
+    if not isinstance(value, list) or not value:
+        raise PlanError(f"{where}: what varies is a list of values, like [0, 1, 2], not {value!r}")
+    return value
+
+
+def _readable(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(str(p) for p in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{place}: there is no such key here. {_known_keys(fault['loc'])}")
+        elif fault["type"] == "missing":
+            faults.append(f"{place}: this is needed and missing")
+        else:
+            faults.append(f"{place}: {fault['msg'][0].lower()}{fault['msg'][1:]} (got {fault['input']!r})")
+    return "; ".join(faults)
+
+
+def _known_keys(place: tuple[int | str, ...]) -> str:
+    """The keys that could stand where an unknown one was found."""
+    model: Any = Plan
+    for step in place[:-1]:
+        if model is Plan and step == "node":
+            model = {"*": NodePlan}
+        elif isinstance(model, dict):
+            model = model["*"]
+        else:
+            kind = {"cast": Cast, "effort": Effort, "gate": Gate, "helped_by": {"*": HelpedBy}}.get(str(step))
+            if kind is None:
+                return ""
+            model = kind
+    known = (
+        ["seed", "cast", "effort", "gate", "node", "arm", "vary", "fast"] if model is Plan else list(model.model_fields)
+    )
+    return suggest(str(place[-1]), known)

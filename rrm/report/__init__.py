@@ -1,0 +1,137 @@
+"""What a run found, from its record alone: as JSON, as tables for a terminal, as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rrm.errors import StoreError
+from rrm.graph import TaskGraph
+from rrm.measure import Figure
+from rrm.records import Arm
+from rrm.report.reading import Reading
+from rrm.report.study import GraphOf, Run, Study, growth
+from rrm.report.verdict import Verdict, limits, verdicts
+from rrm.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Report", "Verdict"]
+
+SCHEMA = 1
+"""Version of `Report.to_json`, on which scripts elsewhere rely."""
+
+
+def planned_graph(arm: Arm) -> TaskGraph:
+    """The task graph of an arm's recorded plan. Raises PlanError if a component of it is not installed here."""
+    from rrm.plan import Plan  # lazily: whoever hands in graphs of their own needs no plan
+
+    return Plan.model_validate(arm.plan).graph()
+
+
+class Report:
+    """All figures of a study. Reads the record once, and asks the truth of what was recorded; trains nothing."""
+
+    def __init__(self, study: Study, store: Store) -> None:
+        self.study, self._store = study, store
+        self.verdicts: list[Verdict] = verdicts(study)
+        """What the figures show, in sentences, in order of level."""
+
+    @classmethod
+    def from_store(cls, store: Store, *, graph_of: GraphOf = planned_graph) -> Report:
+        """Raises StoreError if the record is damaged, PlanError if a plan in it cannot be built here."""
+        return cls(Study.read(store, graph_of), store)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures for scripts, in the form of schema 1. What was not measured is None, never 0."""
+        study = self.study
+        return {
+            "schema": SCHEMA,
+            "arms": [
+                {
+                    "arm": {**run.arm.varied, "name": run.arm.name},
+                    "seed": run.arm.seed,
+                    "nodes": {node: _node(run, node) for node in study.levels if node in run.arm.nodes},
+                }
+                for run in study.runs
+            ],
+            "gap_recovered": {node: _gap(study, node) for node in study.levels},
+            "error_growth": {
+                name: {node: _figure(growth(runs, node)) for node in study.levels}
+                for name, runs in study.arms().items()
+            },
+            "verdicts": [{"node": v.node, "setting": v.setting, "kind": v.kind, "text": v.text} for v in self.verdicts],
+            "limits": limits(study),
+        }
+
+    def print(self, console: Console) -> None:
+        """The tables and the verdicts, for 100 columns."""
+        from rrm.report.terminal import show
+
+        show(self.study, self.verdicts, console)
+
+    def write_html(self, path: Path) -> None:
+        """One page that needs nothing else. Raises StoreError if it cannot be written; then no half page is left."""
+        from rrm.report.html import page
+        from rrm.report.shown import shown
+
+        text = page(self.study, self.verdicts, shown(self.study, self._store), self._store.folder.resolve().name)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(f"{path}: the report cannot be written: {error.strerror or error}") from error
+
+
+def _node(run: Run, node: str) -> dict[str, Any]:
+    reading = run.readings.get(node, Reading())
+    gate, errors = reading.gate, run.helper_errors(node)
+    return {
+        "level": run.graph.level_of().get(node),
+        "task": run.graph.tasks[node].name() if node in run.graph.tasks else None,
+        "truth": _figure(reading.truth),
+        "zero_shot": _mean(reading.zero_shot),
+        "majority": _mean(reading.majority),
+        "tree": _mean(reading.tree),
+        "judge_accuracy": _figure(reading.judge),
+        "reward_accuracy": _figure(reading.reward),
+        "coverage": _mean(reading.coverage),
+        "judgements": reading.judgements,
+        "helper_questions": reading.helper_questions,
+        "helper_distinct": reading.helper_distinct,
+        "cpu_seconds": _round(reading.cpu),
+        "cpu_by_stage": {stage: _round(s) for stage, s in reading.seconds.items()} or None,
+        "gate": None if gate is None else "passed" if gate.passed else "failed",
+        "gate_judgements": reading.gate_judgements,
+        "gate_questions": reading.gate_questions,
+        "gate_detail": None if gate is None else gate.model_dump(),
+        "curve": [{"round": n, **(_figure(f) or {})} for n, f in reading.curve] or None,
+        "judge_curve": [{"round": n, **(_figure(f) or {})} for n, f in reading.judge_curve] or None,
+        "error_kind": ", ".join(sorted({e.kind or e.use for e in errors})) or None,
+        "helper_errors": [e._asdict() for e in errors] or None,
+        "trained_on_every_item": reading.exhaustive,
+    }
+
+
+def _gap(study: Study, node: str) -> dict[str, Any] | None:
+    figure = _figure(study.gap_recovered(node))
+    if figure is None:
+        return None
+    each = [{**run.arm.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
+    return {**figure, "median": _round(study.gap_median(node)), "each": each}
+
+
+def _figure(f: Figure | None) -> dict[str, Any] | None:
+    return None if f is None else {"mean": _round(f.mean), "low": _round(f.low), "high": _round(f.high), "n": f.n}
+
+
+def _mean(f: Figure | None) -> float | None:
+    return None if f is None else _round(f.mean)
+
+
+def _round(x: float | None) -> float | None:
+    return None if x is None else round(x, 6)

@@ -1,0 +1,191 @@
+"""The report as one self-contained page: no script, no network, readable in ten years."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rrm.inert import inert
+from rrm.measure import MIN_GAP, Figure
+from rrm.picture import Series, graph_svg, line_chart_svg, short
+from rrm.report.shown import Shown
+from rrm.report.study import ORACLE, RECURSIVE, UNASSISTED, Get, Run, Study, cell, families, gates, growth, mean_of
+from rrm.report.verdict import NEGLIGIBLE, Verdict, bounds, limits, number, signed
+
+_ORDER = {RECURSIVE: 0, UNASSISTED: 1, ORACLE: 2}
+"""Arms that every study has keep their colours from page to page."""
+
+
+def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: str) -> str:
+    """The whole page. Names and texts are inert, and the template escapes them."""
+    arms = study.arms()
+    shades = _colours(arms)
+    return _environment().get_template("page.html.j2").render(
+        title=short(title, 120),
+        seeds=len({run.arm.seed for run in study.runs}),
+        arms=[{"name": short(name, 80), "colour": shades[name], "seeds": len(runs)} for name, runs in arms.items()],
+        verdicts=_grouped(said),
+        graphs=_graphs(study),
+        charts=_charts(study, arms, shades),
+        levels=[_level(study, node, arms, shades) for node in study.levels],
+        curves=_curves(study, arms, shades),
+        cases=list(cases),
+        limits=[short(text, 600) for text in limits(study)],
+        min_gap=number(MIN_GAP),
+        negligible=number(NEGLIGIBLE),
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    """Escapes everything, whatever a template is called, and fails on a name that it was not given."""
+    environment = Environment(
+        loader=PackageLoader("rrm.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.lstrip_blocks = True
+    environment.filters["inert"] = inert
+    environment.filters["short"] = short
+    environment.filters["truth"] = lambda x: "–" if x is None else f"{x:.3g}"
+    return environment
+
+
+def _colours(arms: Iterable[str]) -> dict[str, int]:
+    names = sorted(arms, key=lambda n: (_ORDER.get(n, 9), n))
+    return {name: i for i, name in enumerate(names)}
+
+
+def _grouped(said: Sequence[Verdict]) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in said:
+        groups.setdefault((verdict.node, verdict.setting), []).append(verdict)
+    return [{"node": short(n, 80), "setting": short(s, 120), "all": found} for (n, s), found in groups.items()]
+
+
+def _graphs(study: Study) -> list[dict[str, Any]]:
+    """Each different graph once: an arm may leave a helper out."""
+    found: dict[str, tuple[Run, list[str]]] = {}
+    for run in study.runs:
+        names = found.setdefault(run.graph.mermaid(), (run, []))[1]
+        if run.arm.name not in names:
+            names.append(run.arm.name)
+    return [
+        {"arms": [short(n, 60) for n in names], "svg": Markup(graph_svg(run.graph, standalone=False))}
+        for run, names in found.values()
+    ]
+
+
+def _charts(study: Study, arms: dict[str, list[Run]], shades: dict[str, int]) -> list[Markup]:
+    """Truth by level for each family of nodes, every arm a line, the honest baselines as strokes."""
+    charts = []
+    parts = {tuple(part): None for run in study.runs for part in families(run.graph)}
+    for part in parts:
+        chain = len({study.levels[n] for n in part}) == len(part)
+        place = {node: float(i) for i, node in enumerate(part)}
+        ticks = {x: str(study.levels[n]) if chain else short(n, 9) for n, x in place.items()}
+        series = [
+            Series(name, [(place[n], f) for n in part if (f := cell(runs, n, lambda r: r.truth))], shades[name], chain)
+            for name, runs in arms.items()
+        ]
+        series = [s for s in series if s.points]
+        if not series:
+            continue
+        honest = next((runs for runs in arms.values() if runs[0].arm.name == RECURSIVE), next(iter(arms.values())))
+        for i, (name, get) in enumerate(_BASELINES):
+            points = [(place[n], Figure(f.mean, None, None, f.n)) for n in part if (f := cell(honest, n, get))]
+            if points:
+                series.append(Series(name, points, len(arms) + i, line=False))
+        name = f"{short(part[0], 30)} to {short(part[-1], 30)}" if len(part) > 1 else short(part[0], 30)
+        x_label = "level" if chain else "node, by level"
+        svg = line_chart_svg(series, title=name, x_label=x_label, y_label="truth", x_ticks=ticks, standalone=False)
+        charts.append(Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(Markup(svg), name))
+    return charts
+
+
+_BASELINES: tuple[tuple[str, Get], ...] = (("majority", lambda r: r.majority), ("untrained tree", lambda r: r.tree))
+
+
+def _curves(study: Study, arms: dict[str, list[Run]], shades: dict[str, int]) -> list[Markup]:
+    """Truth by round for each node."""
+    charts = []
+    for node in study.levels:
+        series = []
+        for name, runs in arms.items():
+            rounds = sorted({n for run in runs if node in run.readings for n, _ in run.readings[node].curve})
+            points = [(float(n), f) for n in rounds if (f := cell(runs, node, lambda r, n=n: dict(r.curve).get(n)))]  # type: ignore[misc]
+            if points:
+                series.append(Series(name, points, shades[name]))
+        if any(len(s.points) > 1 for s in series):
+            title = short(node, 40)
+            svg = line_chart_svg(series, title=title, x_label="round", y_label="truth", standalone=False)
+            charts.append(Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(Markup(svg), title))
+    return charts
+
+
+def _level(study: Study, node: str, arms: dict[str, list[Run]], shades: dict[str, int]) -> dict[str, Any]:
+    gap, middle = study.gap_recovered(node), study.gap_median(node)
+    return {
+        "node": short(node, 80),
+        "level": study.levels[node],
+        "task": short(study.task(node).name(), 80),
+        "gap": None if gap is None else f"{number(gap.mean)} {bounds(gap)}".rstrip(),
+        "median": None if middle is None else number(middle),
+        "rows": [
+            _row(name, runs, node, shades[name]) for name, runs in arms.items() if any(node in r.readings for r in runs)
+        ],
+    }
+
+
+def _row(name: str, runs: Sequence[Run], node: str, colour: int) -> dict[str, Any]:
+    passed, stood = gates(runs, node)
+    results = [g for run in runs if node in run.readings and (g := run.readings[node].gate)]
+    grew = growth(runs, node)
+    return {
+        "arm": short(name, 80),
+        "colour": colour,
+        "figures": {
+            column: None if (f := cell(runs, node, get)) is None else {"mean": number(f.mean), "bounds": bounds(f)}
+            for column, get in _COLUMNS.items()
+        },
+        "growth": signed(grew) if grew else None,
+        "gate": None if not stood else f"{passed} of {stood}",
+        "failed": passed < stood,
+        "agreement": _share(sum(g.agreed for g in results), sum(g.checked for g in results)),
+        "recall": _share(sum(g.found for g in results), sum(g.faults for g in results)),
+        "log_loss": _average([g.log_loss for g in results]),
+        "calibration": _average([g.calibration_error for g in results]),
+        "temperature": _average([g.temperature for g in results]),
+        "counts": [
+            _count(mean_of(runs, node, get))
+            for get in (
+                lambda r: r.judgements, lambda r: r.gate_judgements, lambda r: r.helper_questions,
+                lambda r: r.helper_distinct, lambda r: r.cpu,
+            )
+        ],
+        "errors": sorted({short(f"{e.helper}: {e.words()}", 120) for run in runs for e in run.helper_errors(node)}),
+    }  # fmt: skip
+
+
+_COLUMNS: dict[str, Get] = {
+    "truth": lambda r: r.truth,
+    "user right": lambda r: r.judge,
+    "reward right": lambda r: r.reward,
+    "coverage": lambda r: r.coverage,
+    "majority": lambda r: r.majority,
+    "zero-shot": lambda r: r.zero_shot,
+    "tree": lambda r: r.tree,
+}
+
+
+def _share(part: int, whole: int) -> str | None:
+    return f"{part} of {whole}" if whole else None
+
+
+def _average(found: Sequence[float | None]) -> str | None:
+    known = [x for x in found if x is not None]
+    return f"{sum(known) / len(known):.3g}" if known else None
+
+
+def _count(x: float | None) -> str | None:
+    return None if x is None else (f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}")

@@ -1,0 +1,249 @@
+"""Reads one trained node's record once, and holds what was said in it against the truth."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import ConfigDict
+
+from rrm import measure
+from rrm.errors import ComponentError
+from rrm.measure import Figure
+from rrm.records import FEEDBACK, Exam, Feedback, GateResult, Item, Record
+from rrm.roles import Task
+from rrm.store import Store
+
+
+class _Part(Record):
+    """Of a big record, the few fields that figures need: a study holds millions, and parsing them whole is the cost."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Prompt(_Part):
+    prompt: str
+
+
+class _Answer(_Part):
+    text: str
+
+
+class _Case(_Part):
+    item: _Prompt
+    responses: tuple[_Answer, ...]
+
+
+class _Query(_Part):
+    subtask: str
+    item: _Prompt
+
+
+class _Exhibit(_Part):
+    agent: str = ""
+    title: str = ""
+    query: _Query | None = None
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A judged case worth showing whole."""
+
+    stream: str
+    number: int
+    right: bool
+    """Whether the user agreed with the truth on all pairs of it, or on less than half."""
+
+
+@dataclass
+class Reading:
+    """Every figure of one node at one seed of one arm. None: it was not, or could not be, measured."""
+
+    truth: Figure | None = None
+    zero_shot: Figure | None = None
+    tree: Figure | None = None
+    majority: Figure | None = None
+    judge: Figure | None = None
+    reward: Figure | None = None
+    coverage: Figure | None = None
+    curve: list[tuple[int, Figure]] = field(default_factory=list)
+    judge_curve: list[tuple[int, Figure]] = field(default_factory=list)
+    judgements: int | None = None
+    helper_questions: int | None = None
+    helper_distinct: int | None = None
+    gate: GateResult | None = None
+    gate_judgements: int | None = None
+    gate_questions: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """CPU-seconds by stage."""
+    exhaustive: bool = False
+    """Every held-out item is a training item too: the truth shows learning, not generalisation."""
+    picks: list[Pick] = field(default_factory=list)
+
+    @property
+    def cpu(self) -> float | None:
+        """CPU-seconds of all stages."""
+        return sum(self.seconds.values()) if self.seconds else None
+
+
+class _Truth:
+    """`Task.truth` of one task, each (prompt, answer) asked once."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._name = task, task.name()
+        self._known: dict[tuple[str, str], float | None] = {}
+
+    def item(self, prompt: str) -> Item:
+        return Item(task=self._name, prompt=prompt)
+
+    def __call__(self, prompt: str, text: str) -> float | None:
+        key = prompt, text
+        if key not in self._known:
+            try:
+                self._known[key] = self._task.truth(self.item(prompt), text)
+            except Exception as error:
+                raise ComponentError(
+                    f"{self._name!r}: truth() failed on the answer {text[:60]!r} to {prompt[:60]!r}: "
+                    f"{type(error).__name__}: {error}. It should return 0 for an answer that it cannot read."
+                ) from error
+        return self._known[key]
+
+    def answers(self, prompts: Sequence[str]) -> Sequence[str] | None:
+        """The finite answer set, which is the same for every item."""
+        return self._task.answers(self.item(prompts[0])) if prompts else None
+
+
+def read_node(store: Store, key: str, task: Task) -> Reading:
+    """All figures of the node whose records stand under `key`. Raises StoreError if one of them is damaged.
+
+    The truth is asked here, of recorded answers, and nowhere else.
+    """
+    reading, truth, streams = Reading(exhaustive=_exhaustive(task)), _Truth(task), store.streams(key)
+    _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task)
+    _rounds(reading, store, key, streams, truth)
+    _at_gate(reading, store, key, streams)
+    reading.seconds = store.spent(key)
+    return reading
+
+
+def _exhaustive(task: Task) -> bool:
+    seen, held_out = task.items(), task.items(held_out=True)
+    if seen is None or held_out is None:
+        return False
+    return {item.prompt for item in held_out} <= {item.prompt for item in seen}
+
+
+def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -> None:
+    rounds: dict[int, Exam] = {}
+    before: dict[str, Exam] = {}
+    for exam in exams:
+        if found := re.fullmatch(r"round-(\d+)", exam.moment):
+            rounds[int(found[1])] = exam
+        else:
+            before[exam.moment] = exam
+
+    def score(prompts: Sequence[str], answers: Sequence[str]) -> Figure | None:
+        values = [truth(p, a) for p, a in zip(prompts, answers, strict=True)]
+        known = [v for v in values if v is not None]
+        if task.measure == "accuracy":
+            return measure.wilson(sum(v == 1 for v in known), len(known))
+        return measure.t_interval(known)
+
+    reading.curve = [(n, f) for n, e in sorted(rounds.items()) if (f := score(e.prompts, e.answers))]
+    last = rounds[max(rounds)] if rounds else None
+    reading.truth = score(last.prompts, last.answers) if last else None
+    for moment in ("zero-shot", "tree"):
+        if moment in before:
+            setattr(reading, moment.replace("-", "_"), score(before[moment].prompts, before[moment].answers))
+    if last is None or (choices := truth.answers(last.prompts)) is None:
+        return
+    if drawn := before["zero-shot"].trained_on if "zero-shot" in before else ():
+        usual = measure.majority([a for a in choices if truth(p, a) == 1] for p in drawn)
+        reading.majority = None if usual is None else score(last.prompts, [usual] * len(last.prompts))
+    nearest = [
+        measure.nearest_wrong([truth(p, a) for a in choices], row)
+        for p, row in zip(last.prompts, last.scores, strict=False)
+        if len(row) == len(choices)
+    ]
+    decided = [x for x in nearest if x is not None]
+    reading.reward = measure.wilson(sum(decided), len(decided))
+
+
+def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: _Truth) -> None:
+    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith("gate-")]
+    if not names:
+        return
+    shown: dict[str, bool] = defaultdict(bool)
+    judged: list[tuple[float, int]] = []
+    comparisons = 0
+    for name in sorted(names, key=_number):
+        cases = store.read(key, f"{name}/cases", _Case)
+        truths = {i: [truth(c.item.prompt, r.text) for r in c.responses] for i, c in cases.items()}
+        for i, case in cases.items():
+            shown[case.item.prompt] |= 1 in truths[i]
+        said: dict[int, Feedback] = store.read(key, f"{name}/feedback", FEEDBACK)
+        comparisons += sum(f.comparisons for f in said.values())
+        here = _agreement(reading, name, said, cases, truths)
+        if found := measure.judge_accuracy(here):
+            reading.judge_curve.append((_number(name), found))
+        judged += here
+    asked, distinct = _questions(store, key, names, streams)
+    reading.helper_questions, reading.helper_distinct, reading.judgements = asked, distinct, comparisons
+    reading.judge, reading.coverage = measure.judge_accuracy(judged), measure.coverage(shown)
+
+
+def _agreement(
+    reading: Reading,
+    name: str,
+    said: Mapping[int, Feedback],
+    cases: Mapping[int, _Case],
+    truths: Mapping[int, Sequence[float | None]],
+) -> list[tuple[float, int]]:
+    """(agreeing, asked) of one round's cases; later rounds, where answers are closer, give the cases to show."""
+    found: list[tuple[float, int]] = []
+    ratings: dict[str, list[tuple[float | None, float]]] = defaultdict(list)
+    picks: dict[bool, Pick] = {}
+    for i, feedback in said.items():
+        if i not in cases:
+            continue
+        if rating := measure.rated(feedback):
+            ratings[cases[i].item.prompt].append((truths[i][rating[0]], rating[1]))
+            continue
+        agreeing, asked = measure.agreement(feedback, truths[i])
+        found.append((agreeing, asked))
+        if asked and agreeing == asked:
+            picks.setdefault(True, Pick(name, i, True))
+        elif agreeing < asked / 2:
+            picks.setdefault(False, Pick(name, i, False))
+    reading.picks = [*picks.values(), *(p for p in reading.picks if p.right not in picks)]
+    return found + [measure.rated_agreement(given) for given in ratings.values()]
+
+
+def _at_gate(reading: Reading, store: Store, key: str, streams: Sequence[str]) -> None:
+    results = list(store.read(key, "gate", GateResult).values())
+    reading.gate = results[-1] if results else None
+    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and s.startswith("gate-")]
+    if names:
+        told = (store.read(key, f"{name}/feedback", FEEDBACK) for name in names)
+        reading.gate_judgements = sum(f.comparisons for feedback in told for f in feedback.values())
+        answers = [s for s in streams if s.partition("/answers/")[0] in names and "/answers/" in s]
+        reading.gate_questions = sum(store.length(key, s) for s in answers)
+
+
+def _questions(store: Store, key: str, names: Sequence[str], streams: Sequence[str]) -> tuple[int, int]:
+    """How many questions the helpers were asked, and how many different ones."""
+    asked, different = 0, set()
+    for stream in streams:
+        if "/answers/" in stream and stream.partition("/answers/")[0] in names:
+            for exhibit in store.read(key, stream, _Exhibit).values():
+                query = exhibit.query
+                asked += 1
+                different.add((query.subtask, query.item.prompt) if query else (exhibit.agent, exhibit.title))
+    return asked, len(different)
+
+
+def _number(name: str) -> int:
+    digits = re.findall(r"\d+", name)
+    return int(digits[-1]) if digits else 0

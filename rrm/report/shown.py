@@ -1,0 +1,154 @@
+"""Judged cases, shown whole: the item, the answers, what helpers said, what the user said, what the truth says."""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from struct import pack
+from typing import Any
+
+from rrm.blocks import Block, Code, Frames, Image, Table, Text
+from rrm.errors import ComponentError
+from rrm.inert import inert
+from rrm.records import FEEDBACK, Case, Exhibit, Feedback, Item, Preference, Ranking
+from rrm.report.reading import Pick
+from rrm.report.study import Run, Study
+from rrm.roles import Task
+from rrm.store import Store
+
+MOST = 60
+"""So many cases are shown at most: a page that nobody can scroll through helps nobody."""
+
+WORDS = 4000
+"""So many characters of one text are shown."""
+
+_ROWS, _FRAMES, _SIDE = 200, 64, 512
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One case, every text in it inert, ready for a template that escapes."""
+
+    node: str
+    arm: str
+    right: bool
+    item: list[dict[str, Any]]
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    """Each with `blocks`, `truth` and the exhibits `about` it."""
+    exhibits: list[dict[str, Any]] = field(default_factory=list)
+    """What was said of the case as a whole."""
+    said: str = ""
+
+
+def shown(study: Study, store: Store) -> Iterator[Shown]:
+    """One right and one wrong judgement of each arm and node, from its first seed that has them."""
+    seen: set[tuple[str, str, bool]] = set()
+    done: set[tuple[str, str, int]] = set()
+    for node in study.levels:
+        for label, runs in study.arms().items():
+            for run in runs:
+                for pick in run.readings[node].picks if node in run.readings else ():
+                    kind, place = (node, label, pick.right), (run.arm.nodes[node], pick.stream, pick.number)
+                    if kind not in seen and place not in done and len(done) < MOST:
+                        seen.add(kind)
+                        done.add(place)
+                        yield _whole(store, run, node, label, pick)
+
+
+def _whole(store: Store, run: Run, node: str, label: str, pick: Pick) -> Shown:
+    key, task = run.arm.nodes[node], run.graph.tasks[node]
+    case = store.read(key, f"{pick.stream}/cases", Case)[pick.number]
+    feedback: Feedback = store.read(key, f"{pick.stream}/feedback", FEEDBACK)[pick.number]
+    answers = [
+        {
+            "name": chr(ord("A") + i) if i < 26 else str(i + 1),
+            "blocks": _blocks(task, case.item, r.text),
+            "truth": task.truth(case.item, r.text),
+            "exhibits": [_exhibit(run, node, e) for e in case.exhibits if e.about == r.id],
+        }
+        for i, r in enumerate(case.responses)
+    ]
+    own = {r.id for r in case.responses}
+    whole = [_exhibit(run, node, e) for e in case.exhibits if e.about not in own]
+    return Shown(node, label, pick.right, _blocks(task, case.item, None), answers, whole, words(case, feedback))
+
+
+def _exhibit(run: Run, node: str, exhibit: Exhibit) -> dict[str, Any]:
+    """Its answer in the blocks of the helper's own task, under the question that was asked."""
+    query, task = exhibit.query, run.graph.tasks.get(exhibit.agent)
+    if query is not None and task is None:
+        helper = run.graph.helpers_of(node).get(query.subtask)
+        task = run.graph.tasks[helper] if helper else None
+    served = query is not None and task is not None and query.item.task == task.name()
+    return {
+        "who": inert(exhibit.agent or exhibit.kind, 80),
+        "title": inert(exhibit.title or (query.subtask if query else exhibit.kind), 300),
+        "asked": _blocks(task, query.item, None) if query and task and served else [],
+        "said": [{"type": "text", "text": inert(exhibit.text, WORDS)}],
+        "confidence": exhibit.confidence,
+    }
+
+
+def words(case: Case, feedback: Feedback) -> str:
+    """What the user said, in words."""
+    names = [chr(ord("A") + i) if i < 26 else str(i + 1) for i in range(len(case.responses))]
+    if isinstance(feedback, Preference):
+        if feedback.first_better == 0.5:
+            return "A and B are equally good"
+        better, sure = ("A", feedback.first_better) if feedback.first_better > 0.5 else ("B", 1 - feedback.first_better)
+        return f"{better} is better" + ("" if sure == 1 else f" (with probability {sure:.2g})")
+    if isinstance(feedback, Ranking):
+        return " > ".join(" = ".join(names[i] for i in tier if i < len(names)) for tier in feedback.tiers)
+    rest = feedback.model_dump(exclude={"case", "evaluator", "seconds", "seen", "confidence", "kind"})
+    return inert(f"{feedback.kind}: " + ", ".join(f"{k} {v}" for k, v in rest.items()), WORDS)
+
+
+def _blocks(task: Task, item: Item, text: str | None) -> list[dict[str, Any]]:
+    try:
+        return [block(b) for b in task.show(item, text)]
+    except Exception as error:
+        raise ComponentError(f"{task.name()!r}: show() failed: {type(error).__name__}: {error}") from error
+
+
+def block(b: Block) -> dict[str, Any]:
+    """A block as a template takes it: texts inert, pictures as data URIs."""
+    match b:
+        case Text(text=text):
+            return {"type": "text", "text": inert(text, WORDS)}
+        case Code(text=text, language=language):
+            return {"type": "code", "text": inert(text, WORDS), "language": inert(language, 40)}
+        case Table(columns=columns, rows=rows):
+            cells = [[inert(c, 400) for c in row] for row in rows[:_ROWS]]
+            return {"type": "table", "columns": [inert(c, 80) for c in columns], "rows": cells}
+        case Image():
+            return _image(b)
+        case Frames(frames=frames):
+            return {"type": "frames", "frames": [block(f) for f in frames[:_FRAMES]]}
+
+
+def _image(image: Image) -> dict[str, Any]:
+    rows = [row[:_SIDE] for row in image.pixels[:_SIDE]]
+    width = max((len(row) for row in rows), default=0)
+    return {
+        "type": "image",
+        "source": f"data:image/png;base64,{b64encode(png(rows)).decode()}" if width else "",
+        "alt": inert(image.alt, 300),
+        "width": width,
+    }
+
+
+def png(rows: Sequence[Sequence[int]]) -> bytes:
+    """Grey rows, 0 paper to 255 ink, as a PNG file. Short rows are filled with paper, values clipped."""
+    width = max(map(len, rows))
+    lines = b"".join(
+        b"\0" + bytes(255 - min(max(v, 0), 255) for v in (*row, *[0] * (width - len(row)))) for row in rows
+    )
+    chunks = (
+        (b"IHDR", pack(">IIBBBBB", width, len(rows), 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines, 9)),
+        (b"IEND", b""),
+    )
+    body = b"".join(pack(">I", len(d)) + n + d + pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body

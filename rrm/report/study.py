@@ -1,0 +1,238 @@
+"""Arms, seeds and nodes of a study, and what can be said over them: means, differences, the gap recovered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, NamedTuple
+
+from rrm import measure
+from rrm.errors import RrmError
+from rrm.graph import TaskGraph
+from rrm.measure import Figure
+from rrm.records import Arm
+from rrm.registry import ASSISTANTS
+from rrm.report.reading import Reading, read_node
+from rrm.roles import Task
+from rrm.store import Store
+
+RECURSIVE, UNASSISTED, ORACLE = "recursive", "unassisted", "oracle"
+"""The arms that a gap is computed from, by name."""
+
+Get = Callable[[Reading], Figure | None]
+GraphOf = Callable[[Arm], TaskGraph]
+
+
+class HelperError(NamedTuple):
+    """A helper that a plan corrupts on purpose."""
+
+    subtask: str
+    helper: str
+    use: str
+    kind: str | None
+    rate: float | None
+
+    def words(self) -> str:
+        """For people: "independent errors at 30 %"."""
+        rate = "" if self.rate is None else f" at {100 * self.rate:g} %"
+        return f"{self.kind or self.use} errors{rate}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm at one seed and one setting of what varies."""
+
+    arm: Arm
+    graph: TaskGraph
+    readings: Mapping[str, Reading]
+
+    @property
+    def setting(self) -> str:
+        """What varies, in words; empty where nothing does."""
+        return ", ".join(f"{key} {_plain(value)}" for key, value in sorted(self.arm.varied.items()))
+
+    @property
+    def label(self) -> str:
+        """The arm's name with its setting."""
+        return f"{self.arm.name} ({self.setting})" if self.setting else self.arm.name
+
+    def helper_errors(self, node: str) -> list[HelperError]:
+        """What the plan puts between `node` and its helpers, or around their agents, to make them err."""
+        found, nodes = [], _table(self.arm.plan, "node")
+        for subtask, entry in _table(_table(nodes, node), "helped_by").items():
+            edge = entry if isinstance(entry, dict) else {"node": entry}
+            helper = str(edge.get("node"))
+            within = _table(_table(nodes, helper), "cast").get("wrapped_in") or ()
+            for use in (*within, *(edge.get("wrapped_in") or ())):
+                given = _settings(use) if isinstance(use, dict) else {}
+                kind, rate = given.get("kind"), given.get("rate")
+                if kind is not None or rate is not None:
+                    share = float(rate) if isinstance(rate, (int, float)) else None
+                    found.append(HelperError(subtask, helper, str(use["use"]), kind and str(kind), share))
+        return found
+
+
+@dataclass(frozen=True)
+class Study:
+    """All runs in a store, each node key read once."""
+
+    runs: Sequence[Run]
+    levels: Mapping[str, int] = field(default_factory=dict)
+    """Every node's level, in order of level; the highest where arms differ."""
+
+    @classmethod
+    def read(cls, store: Store, graph_of: GraphOf) -> Study:
+        """Raises StoreError or PlanError where the record, or the plans in it, cannot be used."""
+        arms = {(a.name, _key(a.varied), a.seed): a for a in store.read("study", "arms", Arm).values()}
+        graphs: dict[str, TaskGraph] = {}
+        readings: dict[str, Reading] = {}
+        runs = []
+        for arm in arms.values():
+            plan = _key(arm.plan.get("node"))
+            if plan not in graphs:
+                graphs[plan] = graph_of(arm)
+            graph = graphs[plan]
+            for node, key in arm.nodes.items():
+                if key not in readings and node in graph.tasks:
+                    readings[key] = read_node(store, key, graph.tasks[node])
+            runs.append(Run(arm, graph, {n: readings[k] for n, k in arm.nodes.items() if k in readings}))
+        levels: dict[str, int] = {}
+        for run in runs:
+            for node, level in run.graph.level_of().items():
+                levels[node] = max(level, levels.get(node, 0))
+        family: dict[str, int] = {}
+        for run in runs:
+            for number, part in enumerate(families(run.graph)):
+                family.update(dict.fromkeys((node for node in part if node not in family), number))
+        return cls(runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))))
+
+    def arms(self) -> dict[str, list[Run]]:
+        """The runs of each arm and setting by label, in the order of the plan, seeds in order."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.label, []).append(run)
+        return {name: sorted(runs, key=lambda r: r.arm.seed) for name, runs in found.items()}
+
+    def settings(self) -> dict[str, dict[str, list[Run]]]:
+        """Setting, then arm name, to runs."""
+        found: dict[str, dict[str, list[Run]]] = {}
+        for run in self.runs:
+            found.setdefault(run.setting, {}).setdefault(run.arm.name, []).append(run)
+        return found
+
+    def task(self, node: str) -> Task:
+        """The node's task, in the first run that has it."""
+        return next(run.graph.tasks[node] for run in self.runs if node in run.graph.tasks)
+
+    def gaps(self, node: str) -> list[tuple[Run, float]]:
+        """The gap recovered at each seed and setting where the three arms were measured and leave a gap."""
+        found = []
+        for arms in self.settings().values():
+            trio = [{r.arm.seed: r for r in arms.get(name, ())} for name in (RECURSIVE, UNASSISTED, ORACLE)]
+            for seed in sorted(set.intersection(*map(set, trio))):
+                truths = [r.truth for runs in trio if (r := runs[seed].readings.get(node))]
+                if len(truths) == 3 and None not in truths:
+                    gap = measure.gap_recovered(*(t.mean for t in truths if t))
+                    if gap is not None:
+                        found.append((trio[0][seed], gap))
+        return found
+
+    def gap_recovered(self, node: str) -> Figure | None:
+        """Its mean, with Student's interval over seeds and settings."""
+        return measure.t_interval([gap for _, gap in self.gaps(node)])
+
+    def gap_median(self, node: str) -> float | None:
+        """Its median, which one seed that failed does not move."""
+        gaps = [gap for _, gap in self.gaps(node)]
+        return median(gaps) if gaps else None
+
+
+def families(graph: TaskGraph) -> list[list[str]]:
+    """The parts of a graph that have nothing to do with each other, each from its leaves up."""
+    level, part = graph.level_of(), {node: node for node in graph.tasks}
+
+    def root(node: str) -> str:
+        while part[node] != node:
+            part[node] = part[part[node]]
+            node = part[node]
+        return node
+
+    for node, _, helper in graph.edges():
+        part[root(node)] = root(helper)
+    found: dict[str, list[str]] = {}
+    for node in graph.tasks:
+        found.setdefault(root(node), []).append(node)
+    return [sorted(nodes, key=lambda n: (level[n], n)) for nodes in found.values()]
+
+
+def values(runs: Iterable[Run], node: str, get: Get) -> list[Figure]:
+    """A figure of one node in each run that has it."""
+    return [f for run in runs if (r := run.readings.get(node)) and (f := get(r)) is not None]
+
+
+def cell(runs: Iterable[Run], node: str, get: Get) -> Figure | None:
+    """A figure of one node over seeds."""
+    return measure.over_seeds(values(runs, node, get))
+
+
+def compared(
+    ones: Sequence[Run], others: Sequence[Run], node: str, get: Get, get_other: Get | None = None
+) -> Figure | None:
+    """How much larger a figure is in `ones` than in `others`, paired by seed."""
+    at = {run.arm.seed: run for run in others}
+    pairs = [
+        (a, b)
+        for run in ones
+        if run.arm.seed in at and node in run.readings and node in at[run.arm.seed].readings
+        if (a := get(run.readings[node])) and (b := (get_other or get)(at[run.arm.seed].readings[node]))
+    ]
+    return measure.difference([a for a, _ in pairs], [b for _, b in pairs])
+
+
+def mean_of(runs: Iterable[Run], node: str, get: Callable[[Reading], float | None]) -> float | None:
+    """A count or a cost of one node: its mean over seeds."""
+    found = [x for run in runs if (r := run.readings.get(node)) and (x := get(r)) is not None]
+    return sum(found) / len(found) if found else None
+
+
+def gates(runs: Iterable[Run], node: str) -> tuple[int, int]:
+    """(passed, stood) at the gate."""
+    stood = [r.gate.passed for run in runs if (r := run.readings.get(node)) and r.gate]
+    return sum(stood), len(stood)
+
+
+def growth(runs: Sequence[Run], node: str) -> Figure | None:
+    """How much larger the node's error is than its worst helper's, over seeds."""
+    here: list[float] = []
+    below: list[list[float]] = []
+    for run in runs:
+        helpers = sorted(set(run.graph.helpers_of(node).values())) if node in run.graph.tasks else []
+        truths = [r.truth for n in (node, *helpers) if (r := run.readings.get(n)) and r.truth]
+        if helpers and len(truths) == 1 + len(helpers):
+            here.append(truths[0].mean)
+            below.append([t.mean for t in truths[1:]])
+    return measure.error_growth(here, [[min(b) for b in below]]) if here else None
+
+
+def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _settings(use: Mapping[str, Any]) -> dict[str, Any]:
+    """A component's settings, with the defaults of those that the plan leaves out."""
+    given = {k: v for k, v in use.items() if k != "use"}
+    try:
+        return ASSISTANTS.build(str(use.get("use")), given).settings.model_dump()
+    except RrmError:
+        return given
+
+
+def _key(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,121 @@
+"""The report as tables for a terminal of 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rrm.measure import Figure
+from rrm.picture import short
+from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of
+from rrm.report.verdict import Verdict, bounds, limits, number
+
+_ARMS = 3
+"""So many arms fit side by side; more go into a further table."""
+
+_STYLES = {"good": "green", "limit": "yellow", "caution": "red", "note": "dim"}
+
+
+def show(study: Study, said: Sequence[Verdict], console: Console) -> None:
+    """Print what was found: truth by arm, what it cost and how honest it is, and the verdicts."""
+    if not study.runs:
+        console.print(Text("No arm of a study is in this record yet."))
+        return
+    arms = study.arms()
+    names = list(arms)
+    for start in range(0, len(names), _ARMS):
+        console.print(_truths(study, {name: arms[name] for name in names[start : start + _ARMS]}))
+    console.print(_costs(study, arms))
+    _say(said, console)
+    for text in limits(study):
+        console.print(Text.assemble(("  ! ", "yellow"), short(text, 400)))
+
+
+def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
+    seeds = len({run.arm.seed for runs in arms.values() for run in runs})
+    over = f"mean of {seeds} seeds [95 % interval]" if seeds > 1 else "one seed [95 % interval over items]"
+    table = _table(f"Truth on held-out items, {over}")
+    table.add_column("level", justify="right", no_wrap=True)
+    table.add_column("node", no_wrap=True, overflow="ellipsis", max_width=18)
+    for name in arms:
+        table.add_column(Text(short(name, 34)), justify="right", min_width=12, overflow="fold")
+    for name in ("majority", "zero-shot", "tree", "gap"):
+        table.add_column(name, justify="right", no_wrap=True)
+    honest = next((runs for runs in arms.values() if runs[0].arm.name == RECURSIVE), next(iter(arms.values())))
+    for node, level in study.levels.items():
+        gets: list[Get] = [lambda r: r.majority, lambda r: r.zero_shot, lambda r: r.tree]
+        gap = study.gap_recovered(node)
+        table.add_row(
+            str(level),
+            Text(short(node, 18)),
+            *(_figure(cell(runs, node, lambda r: r.truth)) for runs in arms.values()),
+            *(_mean(cell(honest, node, get)) for get in gets),
+            _mean(gap),
+        )
+    return table
+
+
+def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:
+    table = _table("How it was judged, and what it cost (means over seeds)")
+    table.add_column("node", no_wrap=True, overflow="ellipsis", max_width=18)
+    table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=20)
+    for name in ("user", "reward", "cover", "gate", "judged", "asked", "distinct", "CPU-s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for node in study.levels:
+        first = True
+        for name, runs in arms.items():
+            if not any(node in run.readings for run in runs):
+                continue
+            passed, stood = gates(runs, node)
+            table.add_row(
+                Text(short(node, 18) if first else ""),
+                Text(short(name, 20)),
+                *(_mean(cell(runs, node, get)) for get in _HONESTY),
+                Text("–" if not stood else f"{passed}/{stood}", style="red" if passed < stood else ""),
+                *(_count(mean_of(runs, node, get)) for get in _COUNTS),
+            )
+            first = False
+    return table
+
+
+_HONESTY: tuple[Get, ...] = (lambda r: r.judge, lambda r: r.reward, lambda r: r.coverage)
+_COUNTS = (
+    lambda r: r.judgements,
+    lambda r: r.helper_questions,
+    lambda r: r.helper_distinct,
+    lambda r: r.cpu,
+)
+
+
+def _say(said: Sequence[Verdict], console: Console) -> None:
+    last = None
+    for verdict in said:
+        place = verdict.node, verdict.setting
+        if place != last:
+            setting = f" ({short(verdict.setting, 60)})" if verdict.setting else ""
+            console.print(Text(f"{short(verdict.node, 40)}{setting}", style="bold"))
+        last = place
+        console.print(Text.assemble(("  • ", _STYLES[verdict.kind]), short(verdict.text, 400)))
+
+
+def _table(title: str) -> Table:
+    return Table(title=Text(title, style="bold"), title_justify="left", box=None, padding=(0, 1), pad_edge=False)
+
+
+def _figure(f: Figure | None) -> Text:
+    if f is None:
+        return Text("–", style="dim")
+    return Text.assemble(number(f.mean), (f" {bounds(f)}", "dim"))
+
+
+def _mean(f: Figure | None) -> Text:
+    return Text("–", style="dim") if f is None else Text(number(f.mean))
+
+
+def _count(x: float | None) -> Text:
+    if x is None:
+        return Text("–", style="dim")
+    return Text(f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}")

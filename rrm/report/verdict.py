@@ -1,0 +1,252 @@
+"""Sentences that say what the figures show, and no more than their intervals allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rrm.measure import MIN_GAP, Figure
+from rrm.report.reading import Reading
+from rrm.report.study import (
+    ORACLE,
+    RECURSIVE,
+    UNASSISTED,
+    Run,
+    Study,
+    cell,
+    compared,
+    gates,
+    values,
+)
+
+NEGLIGIBLE = 0.03
+"""Differences below this are called none, where the interval says that they are below it."""
+
+GOOD = 0.95
+"""An accuracy of which "high" is said only if its whole interval is above."""
+
+Arms = Mapping[str, Sequence[Run]]
+Kind = Literal["good", "limit", "caution", "note"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence about one node, at one setting of what varies."""
+
+    node: str
+    kind: Kind
+    text: str
+    setting: str = ""
+
+
+def verdicts(study: Study) -> list[Verdict]:
+    """What can be said of every node, in order of level. All of it follows from figures in the report."""
+    found = []
+    for node in study.levels:
+        for setting, arms in study.settings().items():
+            found += [Verdict(node, kind, text, setting) for kind, text in _of_node(study, node, arms)]
+    return found
+
+
+def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
+    helped = any(run.graph.helpers_of(node) for runs in arms.values() for run in runs if node in run.graph.tasks)
+    if helped:
+        yield from _worth(study, node, arms)
+    yield from _oracle(node, arms)
+    learning = {n: r for n, r in arms.items() if n not in (UNASSISTED, ORACLE)} or arms
+    for name, runs in learning.items():
+        of = f"{name}: " if len(learning) > 1 else ""
+        for kind, text in _limits(node, runs):
+            yield kind, of + text
+    for name, runs in arms.items():
+        passed, stood = gates(runs, node)
+        if passed < stood:
+            yield (
+                "caution",
+                f"{name}: the gate failed at {stood - passed} of {stood} seeds, so levels above may not hold",
+            )
+
+
+def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
+    gain = compared(arms.get(RECURSIVE, ()), arms.get(UNASSISTED, ()), node, _truth)
+    if gain is None or gain.low is None or gain.high is None:
+        return
+    if gain.low > 0:
+        yield "good", f"help was worth {signed(gain)} over the same user alone"
+    elif gain.high < 0:
+        yield "caution", f"help did harm: {signed(gain)} against the same user alone"
+    else:
+        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone"
+
+
+def _oracle(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
+    """Whether labels from the truth would have done better: what is lost in judging, apart from what is not learnt."""
+    recursive = arms.get(RECURSIVE, ())
+    lead, truth = compared(arms.get(ORACLE, ()), recursive, node, _truth), cell(recursive, node, _truth)
+    if lead is None or lead.low is None or lead.high is None or truth is None:
+        return
+    if lead.high <= NEGLIGIBLE:
+        left = 1 - truth.mean
+        if left > NEGLIGIBLE:
+            what = f"what is missing, {number(left)}, is a limit of the learner or the data"
+            yield "limit", f"not limited by the help: the oracle arm does no better ({signed(lead)}); {what}"
+        else:
+            yield "good", f"not limited by the help: the oracle arm does no better ({signed(lead)})"
+    elif lead.low > 0:
+        yield "limit", f"limited by the judgements: the oracle arm does better by {signed(lead)}"
+    elif lead.high > 2 * NEGLIGIBLE:
+        yield "note", f"whether judgements limit it is open: the oracle arm's lead is {signed(lead)}"
+
+
+def _limits(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
+    truth, reward, judge = (cell(runs, node, get) for get in (_truth, _reward, _judge))
+    covered = cell(runs, node, lambda r: r.coverage)
+    if truth is None:
+        return
+    short = compared(runs, runs, node, _reward, _truth)
+    if reward and short and _above(reward, GOOD) and _above(short, MIN_GAP):
+        yield (
+            "limit",
+            f"the policy is the limit: the reward model puts the right answer first on {number(reward.mean)} of items, "
+            f"the agent gives it on {number(truth.mean)}",
+        )
+    lost = compared(runs, runs, node, _judge, _reward)
+    if judge and reward and lost and _above(judge, GOOD) and _above(lost, MIN_GAP):
+        yield (
+            "limit",
+            f"the reward model is the limit: the user was right on {number(judge.mean)} of the pairs it judged, the "
+            f"reward model on {number(reward.mean)} of the nearest ones",
+        )
+    if covered and covered.high is not None and covered.high < GOOD and 1 - truth.mean > NEGLIGIBLE:
+        yield (
+            "limit",
+            f"on {number(1 - covered.mean)} of the items asked about, the right answer never stood among those shown: "
+            "no judgement can teach it",
+        )
+    yield from _growth(node, runs)
+    yield from _baselines(node, runs, truth)
+    for words, names in _errors(node, runs).items():
+        yield "note", f"its helpers were corrupted on purpose: {words} ({', '.join(sorted(names))})"
+
+
+def _growth(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
+    """Whether the user is right less often here than one level below."""
+    for helper in sorted({h for run in runs if node in run.graph.tasks for h in run.graph.helpers_of(node).values()}):
+        below = [Run(run.arm, run.graph, {node: run.readings[helper]}) for run in runs if helper in run.readings]
+        fall = compared(below, runs, node, _judge)
+        here, there = cell(runs, node, _judge), cell(below, node, _judge)
+        if fall and here and there and fall.low is not None and fall.low > 0:
+            yield (
+                "limit",
+                f"errors grow through the judgements: the user was right on {number(there.mean)} of the pairs at "
+                f"{helper}, on {number(here.mean)} here",
+            )
+
+
+def _baselines(node: str, runs: Sequence[Run], truth: Figure) -> Iterator[tuple[Kind, str]]:
+    tree = compared(runs, runs, node, lambda r: r.tree, _truth)
+    if tree and tree.low is not None and tree.high is not None:
+        if tree.low > 0:
+            yield (
+                "limit",
+                f"the untrained tree of level-0 agents does better by {signed(tree)}: training this level bought one "
+                "call in place of many, not accuracy",
+            )
+        elif tree.high < 0:
+            gain = Figure(-tree.mean, -tree.high, -tree.low, tree.n)
+            yield "good", f"the trained agent does better than the untrained tree of level-0 agents by {signed(gain)}"
+        elif tree.low >= -NEGLIGIBLE and tree.high <= NEGLIGIBLE:
+            yield "note", "as good as the untrained tree of level-0 agents: training bought one call in place of many"
+    same = compared(runs, runs, node, _truth, lambda r: r.zero_shot)
+    if same and same.high is not None and same.high <= NEGLIGIBLE:
+        yield "caution", "no better than the agent of the level below, untrained here (zero-shot)"
+    blind = compared(runs, runs, node, _truth, lambda r: r.majority)
+    if blind and blind.low is not None and blind.low <= 0:
+        yield "caution", f"not shown to beat always giving the most common answer: {signed(blind)}"
+
+
+def _errors(node: str, runs: Sequence[Run]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for error in run.helper_errors(node):
+            found.setdefault(error.words(), set()).add(error.helper)
+    return found
+
+
+def limits(study: Study) -> list[str]:
+    """What a reader must know before believing the figures: about the study, not about one node."""
+    found = []
+    seeds = {run.arm.seed for run in study.runs}
+    if len(seeds) < 2:
+        found.append("One seed: intervals are over held-out items only and say nothing of how runs differ.")
+    elif len(seeds) < 5:
+        found.append(f"{len(seeds)} seeds: intervals over seeds are wide, and rest on the seeds being alike.")
+    every = [n for n in study.levels if any(r.exhaustive for run in study.runs if (r := run.readings.get(n)))]
+    if every:
+        found.append(
+            f"Every item of this task is seen in training ({', '.join(every)}): the truth there shows whether the "
+            "chain of judgements holds, not whether the agent generalises."
+        )
+    waiting = [
+        n for n in study.levels if len(values(study.runs, n, _truth)) < sum(n in r.arm.nodes for r in study.runs)
+    ]
+    if waiting:
+        found.append(f"Not measured in every arm (unfinished, or without a truth): {', '.join(waiting)}.")
+    if any(_simulated(run) for run in study.runs):
+        found.append("The user was simulated: a model of a person whose means are bounded, not a person.")
+    ungated = [n for n in study.levels if not gates(study.runs, n)[1]]
+    if ungated:
+        found.append(f"Stood at no gate: {', '.join(ungated)}.")
+    return found
+
+
+def _simulated(run: Run) -> bool:
+    """Whether the plan casts the built-in simulated user anywhere."""
+    nodes = run.arm.plan.get("node")
+    for node in nodes.values() if isinstance(nodes, dict) else ():
+        role: object = node
+        for key in ("cast", "evaluator", "use"):
+            role = role.get(key) if isinstance(role, dict) else None
+        if role == "simulated":
+            return True
+    return False
+
+
+def number(x: float) -> str:
+    """A share in two digits, or three near the ends: .98, .996, 1.00."""
+    digits = 3 if 0.985 <= abs(x) < 0.9995 or 0 < abs(x) < 0.005 else 2
+    return _bare(f"{x:.{digits}f}")
+
+
+def signed(f: Figure) -> str:
+    """A difference with its interval: "+.45 [.41, .49]"."""
+    return f"{_bare(f'{f.mean:+.2f}')} {bounds(f)}".rstrip()
+
+
+def bounds(f: Figure) -> str:
+    """An interval: "[.41, .49]"; empty where there is none."""
+    if f.low is None or f.high is None:
+        return ""
+    return f"[{_bare(f'{f.low:.2f}')}, {_bare(f'{f.high:.2f}')}]"
+
+
+def _bare(text: str) -> str:
+    text = text.replace("-", "−")
+    return text.replace("0.", ".", 1) if text.lstrip("+−").startswith("0.") else text
+
+
+def _above(f: Figure, floor: float) -> bool:
+    return f.low is not None and f.low > floor
+
+
+def _truth(r: Reading) -> Figure | None:
+    return r.truth
+
+
+def _reward(r: Reading) -> Figure | None:
+    return r.reward
+
+
+def _judge(r: Reading) -> Figure | None:
+    return r.judge

@@ -1,0 +1,48 @@
+"""Half evenly, half where the members of a reward ensemble disagree most about the answers that would be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from rrm.records import Item
+from rrm.roles import Assistant, RewardModel, Selection, Task, Turn
+from rrm.seed import Seed
+from rrm.selection._pool import evenly, half_active
+
+
+class Disagreement(Selection):
+    """Query by committee (Christiano et al. 2017, section 2.2.4). Needs a reward ensemble, or it finds no spread."""
+
+    class Settings(Selection.Settings):
+        active: float = Field(default=0.5, ge=0, le=1)
+        """Share of a round's items that is chosen by disagreement, after the first round."""
+        doubtful: float = Field(default=0.25, gt=0, le=1)
+        """Of a task whose items can be listed, the most disputed share that they are drawn from."""
+        oversample: int = Field(default=4, ge=1)
+        """Of any other task, fresh items drawn for each one chosen."""
+        answers: int = Field(default=4, ge=2)
+        """Answers to each item that the members are compared on."""
+
+    settings: Settings
+
+    def choose(
+        self, task: Task, count: int, *, assistant: Assistant, reward: RewardModel | None, turn: Turn, seed: Seed
+    ) -> list[Item]:
+        if reward is None:
+            return evenly(task, count, seed)
+
+        def doubt(items: Sequence[Item]) -> NDArray[np.float64]:
+            seeds = [seed.at("answer", i) for i in range(len(items))]
+            texts = assistant.propose(items, n=self.settings.answers, seeds=seeds)
+            shortest = min(map(len, texts))
+            spread: NDArray[np.float64] = reward.score(items, [row[:shortest] for row in texts]).spread.mean(1)
+            return spread
+
+        return half_active(
+            task, count, doubt=doubt, share=self.settings.active, oversample=self.settings.oversample,
+            doubtful=self.settings.doubtful, seed=seed,
+        )  # fmt: skip

@@ -1,0 +1,94 @@
+"""Every kind of feedback as choices between answers, so that one likelihood serves them all.
+
+Reward-rational implicit choice (Jeon, Milli & Dragan 2020): whatever a person says is read as a choice from a set of
+options, and the chance of choosing one is softmax over the options' rewards. A preference chooses between two answers;
+a ranking chooses, pair by pair, from higher and lower tiers; an approval, or a rating, chooses between the answer and
+an outside option whose reward is 0; a demonstration chooses from all that could have been answered; a correction
+prefers the mended answer to the first. Advice and abstentions choose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rrm.records import (
+    Approval,
+    Case,
+    Correction,
+    Demonstration,
+    Feedback,
+    Preference,
+    Ranking,
+    Rating,
+    StepLabels,
+)
+
+OUTSIDE = None
+"""The option "none of this", whose reward is 0 by definition: approvals and ratings are measured from it."""
+
+
+class Choice(NamedTuple):
+    """One choice: what could be chosen, how likely each was, and how much it counts."""
+
+    options: tuple[str | None, ...]
+    target: tuple[float, ...]
+    weight: float = 1.0
+
+
+def choices(
+    case: Case, feedback: Feedback, *, alternatives: Sequence[str] = (), tie_weight: float = 1.0
+) -> list[Choice]:
+    """The choices that a feedback on a case stands for.
+
+    `alternatives` are what else could have been answered (the finite answer set), for demonstrations; without them
+    the case's own responses are. Ties count `tie_weight` each.
+    """
+    texts = [r.text for r in case.responses]
+    match feedback:
+        case Preference(first_better=p):
+            return [_pair(texts[0], texts[1], p, tie_weight)] if len(texts) > 1 else []
+        case Ranking(tiers=tiers):
+            ranked = [(number, texts[i]) for number, tier in enumerate(tiers) for i in tier]
+            return [
+                _pair(first, second, 0.5 if high == low else 1.0, tie_weight)
+                for at, (high, first) in enumerate(ranked)
+                for low, second in ranked[at + 1 :]
+            ]
+        case Rating(score=score, response=at):
+            return [_against_outside(texts[at], score)]
+        case Approval(approved=approved, response=at):
+            return [_against_outside(texts[at], float(approved))]
+        case StepLabels(labels=labels, response=at):
+            # Until a reward model scores steps, an answer is worth the share of its steps that are good.
+            return [_against_outside(texts[at], sum(labels) / len(labels))]
+        case Correction(text=better, response=at):
+            return [_pair(better, texts[at], 1.0, tie_weight)] if better != texts[at] else []
+        case Demonstration(text=shown):
+            others = [t for t in dict.fromkeys(alternatives or texts) if t != shown]
+            return [Choice((shown, *others), (1.0, *[0.0] * len(others)))] if others else []
+    return []
+
+
+def favourite(case: Case, feedback: Feedback) -> str | None:
+    """The one answer that the feedback puts above all others; None if there is none such."""
+    match feedback:
+        case Demonstration(text=text):
+            return text
+        case Rating(score=score, response=at) if len(case.responses) == 1 and score > 0.5:
+            return case.responses[at].text
+        case Approval(approved=True, response=at) if len(case.responses) == 1:
+            return case.responses[at].text
+        case Preference(first_better=p) if p != 0.5 and len(case.responses) == 2:
+            return case.responses[0 if p > 0.5 else 1].text
+        case Ranking(tiers=tiers) if len(tiers[0]) == 1 and sum(map(len, tiers)) == len(case.responses):
+            return case.responses[tiers[0][0]].text
+    return None
+
+
+def _pair(first: str, second: str, p: float, tie_weight: float) -> Choice:
+    return Choice((first, second), (p, 1 - p), tie_weight if p == 0.5 else 1.0)
+
+
+def _against_outside(text: str, p: float) -> Choice:
+    return Choice((text, OUTSIDE), (p, 1 - p))

@@ -1,0 +1,135 @@
+"""Learns a reward model from choices between answers, as one network or an ensemble.
+
+Bradley & Terry 1952 for the likelihood; Christiano et al. 2017, section 2.2, for the ensemble and its spread.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from rrm.errors import PlanError
+from rrm.models import weights
+from rrm.models.learner import CHUNK, torch_in
+from rrm.models.optimizer import Memory, Optimizer, Schedule
+from rrm.models.scorer import Scorer
+from rrm.records import Item
+from rrm.roles import Assistant, Judged, RewardModel, RewardTrainer, Scores, Task, Turn
+from rrm.seed import Seed
+from rrm.training.choice_table import ChoiceTable
+
+
+class BradleyTerry(RewardTrainer):
+    """Fits networks of the assistant's own architecture so that softmax over rewards predicts the judgements."""
+
+    class Settings(RewardTrainer.Settings, Schedule):
+        ensemble: int = Field(default=1, ge=1)
+        """Networks, each with its own first weights and batches; their spread says where they have seen little."""
+        tie_weight: float = Field(default=0.25, ge=0)
+        """What a tie counts beside a preference."""
+        ridge: float = Field(default=1e-3, ge=0)
+        """Penalty on squared rewards, which holds the free constant in place."""
+        whole: int = Field(default=256, ge=0)
+        """Up to so many different items, every step sees them all; above, a batch of them."""
+
+    settings: Settings
+
+    def fit(
+        self,
+        judged: Sequence[Judged],
+        *,
+        task: Task,
+        assistant: Assistant,
+        start: RewardModel | None,
+        turn: Turn,
+        seed: Seed,
+    ) -> RewardModel:
+        """Raises PlanError if the assistant has no network to take after."""
+        source = torch_in(assistant)
+        if source is None:
+            raise PlanError(
+                f"reward 'bradley-terry' takes its network after the assistant's, and {assistant.name()!r} has none: "
+                'cast one that learns, or reward = { use = "tally" }'
+            )
+        table = ChoiceTable.of(judged, task, tie_weight=self.settings.tie_weight)
+        before = start.members if isinstance(start, NetworkReward) else ()
+        members = []
+        for number in range(self.settings.ensemble):
+            at = seed.at("member", number)
+            member = before[number] if number < len(before) else Member(source.scorer(task, seed=at.at("weights")), {})
+            members.append(self._trained(member, table, turn, at))
+        return NetworkReward(members)
+
+    def _trained(self, member: Member, table: ChoiceTable, turn: Turn, seed: Seed) -> Member:
+        network = copy.deepcopy(member.network).train()
+        memory = member.memory if turn.number else {}
+        optimizer = Optimizer.over(network.groups(fresh=turn.fresh), self.settings, memory)
+        if not len(table):
+            return replace(member, network=network)
+        codes = network.encode(table.items, table.candidates)
+        whole, size = len(table) <= self.settings.whole, self.settings.batch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed.at("steps").value % 2**63)
+
+            def loss(_: int) -> Tensor:
+                rows = slice(None) if whole else torch.randint(0, len(table), (size,))
+                scores = network(*(c[rows] for c in codes))
+                penalty: Tensor = self.settings.ridge * scores.square().mean()
+                return table.loss(scores, rows) + penalty
+
+            optimizer.run(turn, loss)
+        return Member(network.eval(), optimizer.memory())
+
+    def load(self, folder: Path, *, task: Task, assistant: Assistant) -> RewardModel:
+        source = torch_in(assistant)
+        if source is None:
+            raise PlanError(f"{assistant.name()!r} has no network for its reward model")
+        members = []
+        for number in range(self.settings.ensemble):
+            network = source.scorer(task, seed=Seed(0))
+            weights.restore(network, folder / f"weights-{number}.safetensors")
+            memory = folder / f"optimizer-{number}.safetensors"
+            members.append(Member(network.eval(), weights.read(memory) if memory.is_file() else {}))
+        return NetworkReward(members)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble, and what its optimiser goes on from."""
+
+    network: Scorer
+    memory: Memory
+
+
+class NetworkReward(RewardModel):
+    """The mean over networks, and their spread."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = tuple(members)
+
+    def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
+        each = np.stack([self._one(member.network.eval(), items, candidates) for member in self.members])
+        return Scores(each.mean(0), each.std(0))
+
+    def _one(self, network: Scorer, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            parts = [
+                network(*network.encode(items[i : i + CHUNK], candidates[i : i + CHUNK]))
+                for i in range(0, len(items), CHUNK)
+            ]
+        found: NDArray[np.float64] = torch.cat(parts).double().numpy() if parts else np.zeros((0, 0))
+        return found
+
+    def save(self, folder: Path) -> None:
+        for number, member in enumerate(self.members):
+            weights.save(folder / f"weights-{number}.safetensors", member.network.state_dict())
+            if member.memory:
+                weights.save(folder / f"optimizer-{number}.safetensors", member.memory)

@@ -1,0 +1,63 @@
+"""The baseline that keeps recursion honest: level-0 agents asked everything, combined by the user's own rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+from rrm.asking import Helper, Helpers, ask_all
+from rrm.records import Case, Item, Response
+from rrm.roles import Assistant, Evaluator, Task
+from rrm.seed import Seed
+from rrm.training.feedback import favourite
+
+if TYPE_CHECKING:
+    from rrm.level import Node, Published
+    from rrm.store import Store
+
+
+class Tree(Assistant):
+    """Answers an item as the user would with all answers before them and, for help, trees like this one below.
+
+    Costs 2^k questions where a trained level costs one; where it is as right, training bought speed alone.
+    """
+
+    def __init__(self, task: Task, evaluator: Evaluator, serving: Mapping[str, Helper]) -> None:
+        super().__init__()
+        self._task, self._evaluator, self._serving = task, evaluator, serving
+
+    @classmethod
+    def of(cls, node: Node, store: Store, published: Callable[[Node, Store], Published]) -> Self:
+        """The tree under a node: its leaves are published agents, its inner nodes the user."""
+        serving = {}
+        for subtask, (helper, wrap) in node.helpers.items():
+            below = cls.of(helper, store, published) if helper.helpers else published(helper, store).assistant
+            serving[subtask] = Helper(helper.name, wrap(below))
+        return cls(node.task, node.evaluator, serving)
+
+    @property
+    def deterministic(self) -> bool:
+        return all(h.assistant.deterministic for h in self._serving.values())
+
+    def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
+        """The user's favourite of all answers, given the trees' answers below; "" where there is none."""
+        cases = []
+        for item in items:
+            answers = self._task.answers(item) or ()
+            responses = tuple(Response(item="", text=text, sample=i) for i, text in enumerate(answers))
+            cases.append(Case(item=item, responses=responses or (Response(item="", text=""),)))
+        results: list[list[str]] = [[] for _ in items]
+        for number in range(n):
+            at = [s.at("tree", number) for s in seeds]
+            help_seed = at[0].at("help") if at else Seed(0)
+            asked = [self._task.queries(case) for case in cases]
+            exhibits = ask_all(asked, Helpers(self._serving, seed=help_seed), cases=[str(s.value) for s in at])
+            helped = [
+                Case(item=c.item, responses=c.responses, exhibits=e, place=str(i))
+                for i, (c, e) in enumerate(zip(cases, exhibits, strict=True))
+            ]
+            judged = {f.case: f for f in self._evaluator.judge(self._task, helped, seed=help_seed.at("judge"))}
+            for result, case in zip(results, helped, strict=True):
+                best = favourite(case, judged[case.id]) if case.id in judged else None
+                result.append(best or "")
+        return results

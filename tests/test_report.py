@@ -1,0 +1,531 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+import pytest
+from rich.console import Console
+
+from rrm import picture
+from rrm.blocks import Block, Code, Frames, Image, Table, Text
+from rrm.errors import ComponentError, RrmError, StoreError
+from rrm.graph import TaskGraph
+from rrm.measure import Figure
+from rrm.records import Arm, Case, Exam, Exhibit, GateResult, Item, Preference, Query, Ranking, Record, Response
+from rrm.report import Report
+from rrm.roles import Subtask, Task
+from rrm.store import Store
+
+TREE = ("part", "whole")
+
+
+class Echo(Task):
+    """The right answer to "3" is "3"; the nearer, the better."""
+
+    subtasks: ClassVar[tuple[Subtask, ...]] = (Subtask(name="half"), Subtask(name="rest"))
+    asked: ClassVar[list[tuple[str, str]]] = []
+
+    def sample(self, rng: Random, *, held_out: bool = False) -> Item:
+        return Item(task="echo", prompt=str(rng.randrange(4)))
+
+    def items(self, *, held_out: bool = False) -> Sequence[Item] | None:
+        return [Item(task="echo", prompt=str(i)) for i in range(4)]
+
+    def answers(self, item: Item) -> Sequence[str] | None:
+        return ["0", "1", "2", "3"]
+
+    def truth(self, item: Item, text: str) -> float | None:
+        self.asked.append((item.prompt, text))
+        if not text.isascii() or not text.isdigit():
+            return 0.0
+        return 1 - min(abs(int(text[:5]) - int(item.prompt)), 10) / 10
+
+    def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
+        if text is not None:
+            return (Text(text=text), Code(text=text), Table(columns=(text[:50],), rows=((text,),)))
+        image = Image(pixels=((0, 255), (128, 900)), alt="two by two")
+        return (Text(text=item.prompt), image, Frames(frames=(image, Text(text="and then"))))
+
+
+def graph(arm: Arm | None = None) -> TaskGraph:
+    return TaskGraph({"part": Echo(), "whole": Echo()}, {"whole": {"half": "part", "rest": "part"}})
+
+
+def case(prompt: str, *texts: str, exhibits: tuple[Exhibit, ...] = ()) -> Case:
+    item = Item(task="echo", prompt=prompt)
+    return Case(item=item, responses=tuple(Response(item=item.id, text=t) for t in texts), exhibits=exhibits)
+
+
+def helped(prompt: str, text: str, *, title: str = "what is the half?") -> Exhibit:
+    query = Query(subtask="half", item=Item(task="echo", prompt=prompt))
+    return Exhibit(title=title, text=text, agent="part", query=query)
+
+
+def said(c: Case, first_better: float) -> Preference:
+    return Preference(case=c.id, evaluator="simulated", first_better=first_better)
+
+
+def exam(moment: str, answers: str, **more: Any) -> Exam:
+    return Exam(moment=moment, prompts=("0", "1", "2", "3"), answers=tuple(answers), **more)
+
+
+def gate(passed: bool) -> GateResult:
+    return GateResult(
+        moment="round-1", passed=passed, checked=10, agreed=9, faults=4, found=3, agreement_needed=0.9,
+        recall_needed=0.5, log_loss=0.25, calibration_error=0.05, temperature=1.5,
+    )  # fmt: skip
+
+
+def arm(name: str, seed: int, nodes: dict[str, str], **more: Any) -> Arm:
+    plan = {"seed": seed, "node": {"whole": {"helped_by": more.pop("helped_by", {})}}}
+    return Arm(name=name, seed=seed, plan=plan, nodes=nodes, varied=more)
+
+
+def filled(store: Store, key: str, answers: str, *, first: str = "0000", help: bool = True) -> None:
+    """A node that was trained for two rounds on three cases."""
+    scores = ((4, 3, 2, 1), (3, 4, 2, 1), (1, 4, 4, 1), (4, 1, 3, 2))  # right, right, a tie with the nearest, wrong
+    drawn = exam("zero-shot", first, trained_on=("2", "2", "1"))
+    store.append(key, "exam", [drawn, exam("round-0", first), exam("round-1", answers, scores=scores)])
+    a, b = case("1", "1", "3"), case("2", "3", "1")  # b: the truth tells nothing apart
+    c = case("3", "0", "3", "1", exhibits=(helped("1", "1"), helped("2", "2")) if help else ())
+    store.append(key, "0/cases", [a, b])
+    store.append(key, "0/feedback", [said(a, 1), said(b, 1)])
+    store.append(key, "1/cases", [c])
+    store.append(key, "1/feedback", [Ranking(case=c.id, evaluator="simulated", tiers=((2,), (0, 1)))])
+    if help:
+        store.write(key, "0/answers/0", [(0, helped("1", "1")), (1, helped("1", "1"))])
+        store.write(key, "1/answers/0", [(0, helped("1", "1"))])
+        store.write(key, "1/answers/1", [(0, helped("2", "2"))])
+    store.append(key, "gate", [gate(False), gate(True)])
+    d = case("0", "0", "1")
+    store.append(key, "gate-1/cases", [d])
+    store.append(key, "gate-1/feedback", [said(d, 1)])
+    store.write(key, "gate-1/answers/0", [(0, helped("0", "0"))])
+    store.spend(key, {"reward": 2.0, "policy": 0.5})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "run")
+
+
+@pytest.fixture
+def study(store: Store) -> Store:
+    """Three arms, three seeds, level 0 shared: recursive 1, unassisted .25, oracle 1 of 4 items."""
+    for seed in range(3):
+        filled(store, f"p{seed}", "0123", help=False)
+        for name, answers in (("recursive", "0123"), ("unassisted", "0000"), ("oracle", "0123")):
+            filled(store, f"{name}{seed}", answers, help=name == "recursive")
+            store.append("study", "arms", [arm(name, seed, {"part": f"p{seed}", "whole": f"{name}{seed}"})])
+    return store
+
+
+def report(store: Store) -> Report:
+    return Report.from_store(store, graph_of=graph)
+
+
+def html(found: Report, path: Path) -> str:
+    found.write_html(path)
+    return path.read_text(encoding="utf-8")
+
+
+def printed(found: Report, **more: Any) -> str:
+    out = io.StringIO()
+    found.print(Console(file=out, width=100, **more))
+    return out.getvalue()
+
+
+# -- the contract -----------------------------------------------------------------------------------------------------
+
+
+def test_exact_json(study: Store) -> None:
+    found = report(study).to_json()
+    assert json.loads(json.dumps(found)) == found
+    assert found["schema"] == 1
+    assert [(a["arm"], a["seed"]) for a in found["arms"][:3]] == [
+        ({"name": "recursive"}, 0), ({"name": "unassisted"}, 0), ({"name": "oracle"}, 0),
+    ]  # fmt: skip
+    node = found["arms"][0]["nodes"]["whole"]
+    expected = {
+        "level": 1,
+        "task": "echo",
+        "truth": {"mean": 1.0, "low": 0.510109, "high": 1.0, "n": 4},
+        "zero_shot": 0.25,
+        "majority": 0.25,  # always "2", the most common right answer in training
+        "tree": None,
+        # Case a: right. Case b: nothing to tell. Case c: the mark on 1 beats 0 (right) and 3 (wrong). 2 of 3 pairs.
+        "judge_accuracy": {"mean": 0.666667, "low": 0.15938, "high": 0.95474, "n": 2},
+        "reward_accuracy": {"mean": 0.625, "low": 0.21943, "high": 0.90811, "n": 4},
+        "coverage": 0.666667,  # "2" never stood among the answers to 2
+        "judgements": 4,
+        "helper_questions": 4,
+        "helper_distinct": 2,
+        "cpu_seconds": 2.5,
+        "gate": "passed",
+        "gate_judgements": 1,
+        "gate_questions": 1,
+        "error_kind": None,
+        "helper_errors": None,
+        "trained_on_every_item": True,
+    }
+    for key, value in expected.items():
+        close = pytest.approx(value, abs=2e-5) if isinstance(value, dict) else value
+        assert node[key] == close, key
+    assert [(c["round"], c["mean"]) for c in node["curve"]] == [(0, 0.25), (1, 1.0)]
+    assert found["gap_recovered"]["part"] is None  # no gap to divide by
+    gap = found["gap_recovered"]["whole"]
+    assert (gap["mean"], gap["low"], gap["high"], gap["n"], gap["median"]) == (1, 1, 1, 3, 1)
+    assert [e["seed"] for e in gap["each"]] == [0, 1, 2]
+    unassisted = found["arms"][1]["nodes"]["whole"]
+    assert (unassisted["helper_questions"], unassisted["helper_distinct"]) == (0, 0)  # asked nothing: a real 0
+
+
+def test_missing_figures_are_null(store: Store) -> None:
+    store.append("study", "arms", [arm("recursive", 0, {"part": "done", "whole": "never-trained"})])
+    store.append("done", "exam", [Exam(moment="zero-shot", prompts=(), answers=()), exam("round-0", "0120")])
+    found = report(store).to_json()
+    part, whole = (found["arms"][0]["nodes"][n] for n in TREE)
+    assert part["truth"]["mean"] == 0.75
+    for node in (part, whole):
+        for key in ("zero_shot", "majority", "tree", "judge_accuracy", "reward_accuracy", "coverage", "judgements"):
+            assert node[key] is None, key
+        for key in ("helper_questions", "helper_distinct", "cpu_seconds", "gate", "gate_judgements"):
+            assert node[key] is None, key
+    assert whole["truth"] is None
+    assert whole["level"] == 1
+    assert found["gap_recovered"] == {"part": None, "whole": None}
+    assert "0.0" not in json.dumps(whole)
+
+
+def test_varied_settings_stand_beside_the_name_and_are_not_mixed(store: Store) -> None:
+    for cases, answers in ((100, "0120"), (200, "0123")):
+        for name, text in (("recursive", answers), ("unassisted", "0000"), ("oracle", "0123")):
+            key = f"{name}{cases}"
+            filled(store, key, text)
+            store.append("study", "arms", [arm(name, 0, {"whole": key}, **{"effort.cases": cases})])
+    found = report(store)
+    data = found.to_json()
+    assert data["arms"][0]["arm"] == {"name": "recursive", "effort.cases": 100}
+    gap = data["gap_recovered"]["whole"]
+    assert [(e["effort.cases"], e["value"]) for e in gap["each"]] == [(100, 0.666667), (200, 1.0)]
+    assert "recursive (effort.cases 100)" in found.study.arms()
+
+
+def test_an_arm_run_again_replaces_the_old_one(store: Store) -> None:
+    filled(store, "old", "0000")
+    filled(store, "new", "0123")
+    store.append("study", "arms", [arm("run", 0, {"whole": "old"}), arm("run", 0, {"whole": "new"})])
+    [only] = report(store).to_json()["arms"]
+    assert only["nodes"]["whole"]["truth"]["mean"] == 1
+
+
+def test_shared_nodes_are_read_once_and_each_truth_asked_once(study: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, str]] = []
+    original = Store.read
+
+    def counting(self: Store, node: str, stream: str, kind: Any) -> Any:
+        read.append((node, stream))
+        return original(self, node, stream, kind)
+
+    monkeypatch.setattr(Store, "read", counting)
+    report(study)
+    assert len(read) == len(set(read))
+    Echo.asked.clear()
+    Report.from_store(study, graph_of=graph)
+    assert len(Echo.asked) <= 12 * 16  # 12 keys, at most 4 prompts by 4 answers
+
+
+def test_helper_errors_are_named(store: Store) -> None:
+    filled(store, "k", "0123")
+    wrapped = {"node": "part", "wrapped_in": [{"use": "corrupted", "kind": "systematic", "rate": 0.3}]}
+    store.append("study", "arms", [arm("recursive", 0, {"whole": "k"}, helped_by={"half": wrapped, "rest": "part"})])
+    found = report(store)
+    node = found.to_json()["arms"][0]["nodes"]["whole"]
+    assert node["error_kind"] == "systematic"
+    assert node["helper_errors"] == [
+        {"subtask": "half", "helper": "part", "use": "corrupted", "kind": "systematic", "rate": 0.3}
+    ]
+    assert any("systematic errors at 30 %" in v.text for v in found.verdicts)
+    assert "systematic errors at 30 %" in printed(found)
+
+
+def test_a_broken_truth_is_explained(study: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Echo, item: Item, text: str) -> float:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(Echo, "truth", broken)
+    with pytest.raises(ComponentError, match=r"'echo': truth\(\) failed on the answer"):
+        report(study)
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def big(store: Store, key: str, share: float, *, tree: float | None = None, reward: float = 1.0) -> None:
+    """400 held-out items of which a share is right, and a reward model that is right on another share."""
+    prompts = tuple(str(i % 4) for i in range(400))
+
+    def answered(right: float) -> tuple[str, ...]:
+        return tuple(p if i < right * 400 else str((int(p) + 1) % 4) for i, p in enumerate(prompts))
+
+    scores = tuple(
+        tuple(float((a == int(p)) == (i < reward * 400)) for a in range(4)) for i, p in enumerate(prompts)
+    )  # fmt: skip
+    exams = [Exam(moment="tree", prompts=prompts, answers=answered(tree))] if tree is not None else []
+    last = Exam(moment="round-0", prompts=prompts, answers=answered(share), scores=scores)
+    store.append(key, "exam", [*exams, last])
+
+
+def sentences(store: Store, shares: dict[str, float], **more: float) -> str:
+    for seed in range(3):
+        for name, share in shares.items():
+            big(store, f"{name}{seed}", share, **(more if name == "recursive" else {}))
+            store.append("study", "arms", [arm(name, seed, {"whole": f"{name}{seed}"})])
+    return "\n".join(v.text for v in report(store).verdicts)
+
+
+def test_verdict_help_was_worth_it(store: Store) -> None:
+    text = sentences(store, {"recursive": 0.95, "unassisted": 0.5, "oracle": 0.95})
+    assert re.search(r"help was worth \+\.45 \[\.4\d, \.4\d\] over the same user alone", text)
+    assert "not limited by the help: the oracle arm does no better" in text
+    assert "limit of the learner or the data" in text
+
+
+def test_verdict_limited_by_judgements(store: Store) -> None:
+    text = sentences(store, {"recursive": 0.6, "unassisted": 0.6, "oracle": 0.95})
+    assert "no effect of help is shown" in text
+    assert "limited by the judgements: the oracle arm does better by +.35" in text
+    assert "worth" not in text
+
+
+def test_verdict_harm_and_policy_limit_and_tree(store: Store) -> None:
+    text = sentences(store, {"recursive": 0.5, "unassisted": 0.7}, tree=0.9, reward=1.0)
+    assert "help did harm: −.20" in text
+    assert "the policy is the limit: the reward model puts the right answer first on 1.00" in text
+    assert "the untrained tree of level-0 agents does better by +.40" in text
+
+
+def test_verdict_tree_beaten(store: Store) -> None:
+    text = sentences(store, {"recursive": 0.95}, tree=0.5, reward=0.95)
+    assert "does better than the untrained tree of level-0 agents by +.45" in text
+    assert "policy is the limit" not in text
+
+
+def test_one_seed_of_four_items_proves_nothing(store: Store) -> None:
+    for name, answers in (("recursive", "0100"), ("unassisted", "0000"), ("oracle", "0123")):
+        filled(store, name, answers)
+        store.append("study", "arms", [arm(name, 0, {"whole": name})])
+    text = "\n".join(v.text for v in report(store).verdicts)
+    assert "no effect of help is shown" in text
+    assert "was worth" not in text
+    assert "does no better" not in text
+
+
+# -- terminal and page ------------------------------------------------------------------------------------------------
+
+
+def test_terminal_fits_and_says_what_matters(study: Store) -> None:
+    text = printed(report(study))
+    assert max(map(len, text.splitlines())) <= 100
+    for word in ("recursive", "unassisted", "oracle", "majority", "zero-shot", "tree", "gap", "distinct", "CPU-s"):
+        assert word in text, word
+    assert re.search(r"whole +1\.00 \[\.76, 1\.00\] +\.25 \[", text)
+    assert "Every item of this task is seen in training" in text
+
+
+def test_terminal_of_many_arms_still_fits(store: Store) -> None:
+    filled(store, "k", "0123")
+    store.append("study", "arms", [arm(f"an-arm-with-a-long-name-{i}", 0, {"whole": "k"}) for i in range(8)])
+    text = printed(report(store))
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_nothing_recorded_yet(store: Store, tmp_path: Path) -> None:
+    found = report(store)
+    assert found.to_json()["arms"] == []
+    assert "No arm" in printed(found)
+    assert "Nothing can be said yet" in html(found, tmp_path / "r.html")
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its elements, and all that it would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.fetches: list[str] = []
+        self.handlers: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.fetches += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "action", "data", "xlink:href")]
+        self.handlers += [k for k, _ in attrs if k.startswith("on")]
+        if tag not in ("meta", "img", "path", "rect", "line", "circle", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("path", "rect", "line", "circle"):
+            return
+        assert self.open.pop() == tag
+
+
+def checked(text: str) -> Page:
+    page = Page(text)
+    assert page.open == []
+    assert not page.tags & {"script", "iframe", "object", "embed", "link", "form", "base", "input", "a"}
+    assert page.handlers == []
+    assert all(f.startswith("data:image/png;base64,") for f in page.fetches)
+    return page
+
+
+def test_page_is_whole_and_needs_nothing(study: Store, tmp_path: Path) -> None:
+    text = html(report(study), tmp_path / "report.html")
+    page = checked(text)
+    assert text.startswith("<!doctype html>")
+    assert not re.search(r"https?://|//cdn|url\((?!#)|@import", text)
+    assert "default-src 'none'" in text
+    assert {"svg", "table", "details", "img", "pre"} <= page.tags
+    assert text.count("judged right") >= 3
+    assert text.count("judged wrong") >= 3
+    assert "the half" in text
+    assert "known to this report alone" in text
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_page_that_cannot_be_written(study: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be written"):
+        report(study).write_html(tmp_path / "nowhere" / "report.html")
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "</pre><script src=//evil.example/x.js></script>", "<img src=x onerror=alert(1)>",
+    "\"><svg onload=alert(1)>", "'><a href='javascript:alert(1)'>x</a>", "</title><script>1</script>",
+    "</style><style>*{display:none}</style>", "{{ 7*7 }}{% raw %}", "{{ cycler.__init__.__globals__ }}",
+    "[red]markup[/red] [link=file:///etc/passwd]x[/link]", "[/]", "\x1b[2J\x1b[H\x1b]0;owned\x07",
+    "\x1b]8;;http://evil.example\x1b\\click\x1b]8;;\x1b\\", "\x9b31mred", "\r\rjudged right\r", "\x00\x01\x08\x7f",
+    "\u202egnorw si siht\u202c", "\u2066\u2067\u2068\u2069\u200f\u061c", "a\u200bb\u200d\ufeffc", "\u2028\u2029",
+    "\U000e0041\U000e0042", "Z\u0334\u0335\u0336" + "\u0337" * 500, "x" * 1_000_000, "\n" * 50_000, "&lt;b&gt;&#60;",
+    "<!-- ", "]]>", "data:text/html,<script>1</script>", "<meta http-equiv=refresh content=0;url=http://evil.example>",
+    "\ud800 lone", "<base href=//evil.example>", "<iframe srcdoc='<script>1</script>'>", "\u3164\u115f", "",
+]  # fmt: skip
+BIDI = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\U000e0000-\U000e007f]")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def hostile(store: Store) -> Iterator[None]:
+    for i, text in enumerate(HOSTILE):
+        text = text.encode("utf-8", "replace").decode()  # the record is UTF-8: no lone surrogate gets into it
+        bad = Exhibit(title=text, text=text, agent=text, query=helped("1", "1").query)
+        c = case("1", text + "A", "1", exhibits=(bad, Exhibit(kind="critique", text=text)))
+        key = f"k{i}"
+        store.append(key, "0/cases", [c])
+        store.append(key, "0/feedback", [said(c, i % 2)])
+        store.append(key, "0/answers/0", [bad])
+        store.append(key, "exam", [exam("round-0", "0123")])
+        name = text[:3000]
+        store.append("study", "arms", [arm(name, i, {"whole": key}, **{name: name})])
+        yield
+
+
+def test_hostile_text_is_inert_everywhere(store: Store, tmp_path: Path) -> None:
+    list(hostile(store))
+    found = report(store)
+    text = html(found, tmp_path / "report.html")
+    checked(text)
+    assert not BIDI.search(text)
+    assert not CONTROL.search(text)
+    assert "49" not in re.findall(r"<pre[^>]*>([^<]*)</pre>", text)
+    assert "&lt;script&gt;alert(1)" in text
+    assert "‹U+202E›" in text
+    assert len(text) < 2_000_000
+    screen = printed(found, force_terminal=False)
+    assert not BIDI.search(screen)
+    assert not CONTROL.search(screen)
+    assert "[red]markup" in screen
+    assert max(map(len, screen.splitlines())) <= 100
+
+
+def test_hostile_node_names_are_inert_in_pictures() -> None:
+    names = ["</text><script>alert(1)</script>", "a\u202eb", "$x^2$", "n" * 500]
+    drawn = TaskGraph({n: Echo() for n in [*names, "top"]}, {"top": {"half": names[0], "rest": names[1]}})
+    for text in (picture.graph_svg(drawn), picture.graph_svg(drawn, standalone=False)):
+        assert "<script" not in text
+        assert not BIDI.search(text)
+        assert Page(text).open == []
+
+
+def test_report_loads_no_torch(study: Store) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from rrm.store import Store
+from test_report import report
+found = report(Store(Path({str(study.folder)!r})))
+found.to_json(); found.write_html(Path({str(study.folder / "r.html")!r}))
+print("torch" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.stdout.strip(), ran.returncode) == ("False", 0), ran.stderr
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_graph_layout_puts_helpers_below_and_boxes_apart() -> None:
+    wide = {f"n{i:03}": Echo() for i in range(199)}
+    drawn = TaskGraph({**wide, "top": Echo()}, {"top": {"half": "n000", "rest": "n198"}})
+    boxes, width, height = picture.layout(drawn)
+    assert len(boxes) == 200
+    assert boxes["top"].y < min(boxes[n].y for n in wide)
+    assert all(b.x >= 0 and b.x + b.width <= width and 0 <= b.y <= height for b in boxes.values())
+    rows: dict[float, list[picture.Box]] = {}
+    for box in boxes.values():
+        rows.setdefault(box.y, []).append(box)
+    for row in rows.values():
+        row.sort()
+        assert all(a.x + a.width < b.x for a, b in pairwise(row))
+    assert width < 1200
+    assert Page(picture.graph_svg(drawn)).open == []
+    assert "half" in picture.graph_svg(drawn)
+
+
+def test_chart_scales_and_names() -> None:
+    line = picture.Series("recursive", [(0, Figure(1.0, 0.9, 1.0, 3)), (1, Figure(0.0, None, None, 1))])
+    text = picture.line_chart_svg([line], title="t", x_label="level", y_label="truth")
+    assert 'role="img"' in text
+    assert "recursive, 0: truth 1.000 [0.900, 1.000]" in text
+    assert "recursive, 1: truth 0.000<" in text
+    places = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', text)]
+    assert places[:2] == [14.0, 214.0]
+    assert Page(picture.line_chart_svg([], title="t", x_label="x", y_label="y")).open == []
+
+
+def test_png_of_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(RrmError, match="pip install"):
+        picture.graph_png(graph(), tmp_path / "g.png")
+    monkeypatch.undo()
+    pytest.importorskip("matplotlib")
+    picture.graph_png(graph(), tmp_path / "g.png")
+    assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_records_of_reading_ignore_what_they_do_not_need(study: Store) -> None:
+    """A damaged record is still refused: the address is checked over all of its text."""
+    assert issubclass(Case, Record)
+    with study._engine.begin() as db:
+        db.exec_driver_sql("UPDATE records SET body = replace(body, '\"3\"', '\"9\"') WHERE stream = '1/cases'")
+    with pytest.raises(StoreError, match="is damaged"):
+        report(study)
