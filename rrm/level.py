@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import process_time
+from weakref import WeakKeyDictionary
 
 from rrm.asking import Helper, Helpers, Wave, ask_all
 from rrm.errors import ComponentError, Unfinished
@@ -36,6 +37,9 @@ from rrm.tree import Tree
 
 SCORED = 500
 """Exam items for which the reward model's scores of all answers are recorded."""
+
+_READ: WeakKeyDictionary[Store, dict[str, Published]] = WeakKeyDictionary()
+"""Published agents never change, so a process reads each once."""
 
 Watch = Callable[[str, int, int], None]
 """Told where a level is: what it does, how much of it is done, out of how much."""
@@ -99,7 +103,7 @@ class Level:
             turn = Turn(number, rounds, fresh=node.start is None)
             judged += self.ask(turn, agent, reward)
             if number == saved:
-                done = load(node, self.store, f"round-{number}", self._prepared())
+                done = load(node, self.store, f"round-{number}", agent)
                 agent, reward = done.assistant, done.reward
             elif number > saved:
                 agent, reward = self.learn(turn, judged, agent, reward)
@@ -302,10 +306,12 @@ def exam_items(task: Task, count: int, seed: Seed) -> list[Item]:
 
 
 def published(node: Node, store: Store) -> Published:
-    """A finished node's agent and reward model. Raises MissingWeights if their files are gone or damaged."""
-    start = published(node.start, store).assistant if node.start else None
-    prepared = node.assistant.prepare(node.task, start=start, seed=node.seed.at("prepare"))
-    return load(node, store, "published", prepared)
+    """A finished node's agent and reward model, read once. Raises MissingWeights if their files are gone or damaged."""
+    known = _READ.setdefault(store, {})
+    if node.key not in known:
+        prepared = node.assistant.prepare(node.task, seed=node.seed.at("prepare"))
+        known[node.key] = load(node, store, "published", prepared)
+    return known[node.key]
 
 
 def load(node: Node, store: Store, moment: str, prepared: Assistant) -> Published:

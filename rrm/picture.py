@@ -133,10 +133,12 @@ def _node(node: str, box: Box, level: int, task: str) -> str:
 def _edge(low: Box, high: Box, subtasks: Sequence[str], helper: str, node: str, labelled: bool) -> str:
     x1, y1, x2, y2 = low.x + low.width / 2, low.y, high.x + high.width / 2, high.y + _TALL + 2
     bend, words = (y1 - y2) / 2, ", ".join(subtasks)
+    x, y, room = (x1 + x2) / 2, (y1 + y2) / 2, min(len(words), 28) * 6.2 + 8
     text = (
-        f'<text x="{(x1 + x2) / 2:.1f}" y="{(y1 + y2) / 2 + 4:.1f}" text-anchor="middle" font-size="11.5" '
-        'style="fill:var(--quiet, currentColor);stroke:var(--paper, Canvas)" stroke-width="5" stroke-linejoin="round" '
-        f'paint-order="stroke">{label(words, 28)}</text>'
+        f'<rect x="{x - room / 2:.1f}" y="{y - 8:.1f}" width="{room:.1f}" height="16" '
+        'style="fill:var(--paper, Canvas)"/>'
+        f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" font-size="11.5" '
+        f'style="fill:var(--quiet, currentColor)">{label(words, 28)}</text>'
         if labelled
         else ""
     )
@@ -197,7 +199,7 @@ def line_chart_svg(
     ticks = dict(x_ticks) if x_ticks is not None else {x: f"{x:g}" for x in xs}
     floor = min([0.0, *(f.mean for s in series for _, f in s.points)])
     legend, wide = _legend(series)
-    left, right, top, bottom, width = 40.0, 12.0, 14.0, 44.0, 420.0
+    left, right, top, bottom, width = 40.0, 12.0, 14.0, 52.0, 420.0
     high, plot = 200.0, width - left - right
     span = (max(xs) - min(xs)) if len(xs) > 1 else 1.0
     pad = 0.07 * plot

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from rrm.asking import Helper, Helpers, ask_all
-from rrm.records import Case, Item, Response
+from rrm.records import Case, Exam, Item, Response
 from rrm.roles import Assistant, Evaluator, Task
 from rrm.seed import Seed
 from rrm.training.feedback import favourite
@@ -22,18 +22,26 @@ class Tree(Assistant):
     Costs 2^k questions where a trained level costs one; where it is as right, training bought speed alone.
     """
 
-    def __init__(self, task: Task, evaluator: Evaluator, serving: Mapping[str, Helper]) -> None:
+    def __init__(
+        self, task: Task, evaluator: Evaluator, serving: Mapping[str, Helper], known: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         self._task, self._evaluator, self._serving = task, evaluator, serving
+        self._known = dict(known or {}) if self.deterministic else {}
 
     @classmethod
     def of(cls, node: Node, store: Store, published: Callable[[Node, Store], Published]) -> Self:
         """The tree under a node: its leaves are published agents, its inner nodes the user."""
         serving = {}
         for subtask, (helper, wrap) in node.helpers.items():
-            below = cls.of(helper, store, published) if helper.helpers else published(helper, store).assistant
+            if helper.helpers:
+                below: Assistant = cls.of(helper, store, published)
+            else:
+                below = published(helper, store).assistant
             serving[subtask] = Helper(helper.name, wrap(below))
-        return cls(node.task, node.evaluator, serving)
+        exams = store.read(node.key, "exam", Exam).values()
+        known = {p: a for e in exams if e.moment == "tree" for p, a in zip(e.prompts, e.answers, strict=True)}
+        return cls(node.task, node.evaluator, serving, known)
 
     @property
     def deterministic(self) -> bool:
@@ -41,6 +49,11 @@ class Tree(Assistant):
 
     def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
         """The user's favourite of all answers, given the trees' answers below; "" where there is none."""
+        new = [i for i, item in enumerate(items) if item.prompt not in self._known]
+        fresh = dict(zip(new, self._ask([items[i] for i in new], n, [seeds[i] for i in new]), strict=True))
+        return [fresh[i] if i in fresh else [self._known[item.prompt]] * n for i, item in enumerate(items)]
+
+    def _ask(self, items: Sequence[Item], n: int, seeds: Sequence[Seed]) -> list[list[str]]:
         cases = []
         for item in items:
             answers = self._task.answers(item) or ()

@@ -217,6 +217,7 @@ def test_temperature_finds_what_drew_the_outcomes() -> None:
     y = (rng.random(20_000) < 1 / (1 + np.exp(-m / 2.5))).astype(float)
     found = measure.calibration(m, y)
     assert found.temperature == pytest.approx(2.5, rel=0.05)
+    assert found.temperature is not None
     mended = measure.calibration(m / found.temperature, y)
     assert mended.log_loss < found.log_loss  # type: ignore[operator]
     assert mended.error < 0.02 < found.error  # type: ignore[operator]

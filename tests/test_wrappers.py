@@ -17,7 +17,7 @@ from rrm.registry import ASSISTANTS
 from rrm.testing import check_assistant
 
 KINDS = ["independent", "systematic", "adversarial", "silent"]
-N = 2000
+N = 1000
 
 
 class Digits(Task):
@@ -221,7 +221,8 @@ def test_systematic_errors_have_a_salt_and_adversarial_ones_collude() -> None:
 
 def test_systematic_wrong_answers_differ_between_questions() -> None:
     spoilt = _wrap("corrupted", kind="systematic", rate=1.0)
-    shift = Counter((int(text) - int(i.prompt[-1])) % 10 for i, [text] in zip(_items(), _answers(spoilt, _items())))
+    said = zip(_items(), _answers(spoilt, _items()), strict=True)
+    shift = Counter((int(text) - int(item.prompt[-1])) % 10 for item, [text] in said)
     assert set(shift) == set(range(1, 10))
 
 
@@ -254,15 +255,19 @@ def test_a_vote_of_one_assistant_mends_no_fixed_errors(kind: str) -> None:
     assert _wrong(voted, _items()) == _wrong(spoilt, _items())
 
 
-def test_a_vote_of_copies_mends_systematic_errors_but_not_collusion() -> None:
-    def vote(kind: str) -> int:
-        copies = [_wrap("corrupted", kind=kind, rate=0.2, salt=salt) for salt in range(11)]
+def test_a_vote_of_copies_mends_what_they_do_not_share() -> None:
+    def vote(copies: Sequence[Assistant]) -> int:
         said = [_answers(copy, _items(500)) for copy in copies]
         winners = [Counter(text for [text] in row).most_common(1)[0][0] for row in zip(*said, strict=True)]
         return sum(text != item.prompt[-1] for text, item in zip(winners, _items(500), strict=True))
 
-    assert vote("systematic") < 5
-    assert _is_rate(vote("adversarial"), 500, 0.2)
+    def of(kind: str) -> list[Assistant]:
+        return [_wrap("corrupted", kind=kind, rate=0.2, salt=salt) for salt in range(11)]
+
+    assert vote(of("systematic")) < 5
+    assert vote(of("silent")) < 15
+    assert vote([_wrap("cached", _wrap("corrupted", rate=0.2), salt=salt) for salt in range(11)]) < 5
+    assert _is_rate(vote(of("adversarial")), 500, 0.2)
 
 
 def test_caching_makes_independent_errors_systematic() -> None:

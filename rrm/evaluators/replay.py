@@ -15,8 +15,9 @@ from rrm.store import Store
 class Replay(Evaluator):
     """Looks each case up by its id in another run's record; a case that is not there, it abstains on.
 
-    Cases are addressed by content, so the other run's node need not be called the same. What was said comes back as
-    it was, with the name of who said it. Raises StoreError if there is no run in the folder.
+    A case's id covers its item, answers (and who gave them), help, and place in the rounds: so this finds a case of a
+    run that came to the same one. What was said comes back as it was, with the name of who said it. Raises StoreError
+    if there is no run in the folder.
     """
 
     class Settings(Evaluator.Settings):

@@ -86,7 +86,7 @@ class _Sitting:
         try:
             self._draw(case, number)
             while True:
-                self._tell(_keys(case, can_undo=can_undo), end=" ")
+                self._tell(_keys(case, opened, can_undo=can_undo), end=" ")
                 line = self._terminal.read()
                 key = line.strip().lower()
                 if not line or key == "q":
@@ -149,8 +149,8 @@ def _which(number: str, case: Case) -> set[str]:
     return set(chosen)
 
 
-def _keys(case: Case, *, can_undo: bool) -> str:
-    count = len(case.responses)
+def _keys(case: Case, opened: set[str], *, can_undo: bool) -> str:
+    count, shut = len(case.responses), any(e.id not in opened for e in case.exhibits)
     ask = "How good is it, 0 to 9?" if count == 1 else f"Which is best? 1 to {count}, = the same,"
-    rest = [" ? cannot tell", "e open" if case.exhibits else "", "u undo" if can_undo else "", "q stop", "h help:"]
+    rest = [" ? cannot tell", "e open" if shut else "", "u undo" if can_undo else "", "q stop", "h help:"]
     return ask + ", ".join(r for r in rest if r)

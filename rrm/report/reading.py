@@ -53,8 +53,14 @@ class Pick:
 
     stream: str
     number: int
-    right: bool
-    """Whether the user agreed with the truth on all pairs of it, or on less than half."""
+    agreeing: float
+    asked: int
+    """On how many of the pairs that the truth tells apart the user said what the truth says, out of how many."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the user judged all pairs right. A tie is neither right nor wrong, and is not picked."""
+        return self.agreeing == self.asked
 
 
 @dataclass
@@ -213,10 +219,11 @@ def _agreement(
             continue
         agreeing, asked = measure.agreement(feedback, truths[i])
         found.append((agreeing, asked))
-        if asked and agreeing == asked:
-            picks.setdefault(True, Pick(name, i, True))
-        elif agreeing < asked / 2:
-            picks.setdefault(False, Pick(name, i, False))
+        pick = Pick(name, i, agreeing, asked)
+        if asked and (pick.right or (agreeing, asked) != (0.5, 1)):
+            best = picks.setdefault(pick.right, pick)
+            if agreeing * best.asked < best.agreeing * asked:
+                picks[False] = pick
     reading.picks = [*picks.values(), *(p for p in reading.picks if p.right not in picks)]
     return found + [measure.rated_agreement(given) for given in ratings.values()]
 

@@ -34,6 +34,8 @@ class Shown:
     node: str
     arm: str
     right: bool
+    pairs: str
+    """How many pairs the user judged as the truth has them."""
     item: list[dict[str, Any]]
     answers: list[dict[str, Any]] = field(default_factory=list)
     """Each with `blocks`, `truth` and the exhibits `about` it."""
@@ -72,7 +74,8 @@ def _whole(store: Store, run: Run, node: str, label: str, pick: Pick) -> Shown:
     ]
     own = {r.id for r in case.responses}
     whole = [_exhibit(run, node, e) for e in case.exhibits if e.about not in own]
-    return Shown(node, label, pick.right, _blocks(task, case.item, None), answers, whole, words(case, feedback))
+    pairs = f"{pick.agreeing:g} of {pick.asked} pair{'' if pick.asked == 1 else 's'}"
+    return Shown(node, label, pick.right, pairs, _blocks(task, case.item, None), answers, whole, words(case, feedback))
 
 
 def _exhibit(run: Run, node: str, exhibit: Exhibit) -> dict[str, Any]:

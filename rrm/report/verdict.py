@@ -53,7 +53,7 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     helped = any(run.graph.helpers_of(node) for runs in arms.values() for run in runs if node in run.graph.tasks)
     if helped:
         yield from _worth(study, node, arms)
-    yield from _oracle(node, arms)
+    yield from _oracle(node, arms, "help" if helped else "judgements")
     learning = {n: r for n, r in arms.items() if n not in (UNASSISTED, ORACLE)} or arms
     for name, runs in learning.items():
         of = f"{name}: " if len(learning) > 1 else ""
@@ -62,10 +62,8 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     for name, runs in arms.items():
         passed, stood = gates(runs, node)
         if passed < stood:
-            yield (
-                "caution",
-                f"{name}: the gate failed at {stood - passed} of {stood} seeds, so levels above may not hold",
-            )
+            grave: Kind = "note" if name in (UNASSISTED, ORACLE) else "caution"
+            yield grave, f"{name}: failed its gate at {stood - passed} of {stood} seeds; levels above may not hold"
 
 
 def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
@@ -80,7 +78,7 @@ def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
         yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone"
 
 
-def _oracle(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
+def _oracle(node: str, arms: Arms, suspect: str) -> Iterator[tuple[Kind, str]]:
     """Whether labels from the truth would have done better: what is lost in judging, apart from what is not learnt."""
     recursive = arms.get(RECURSIVE, ())
     lead, truth = compared(arms.get(ORACLE, ()), recursive, node, _truth), cell(recursive, node, _truth)
@@ -90,9 +88,9 @@ def _oracle(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
         left = 1 - truth.mean
         if left > NEGLIGIBLE:
             what = f"what is missing, {number(left)}, is a limit of the learner or the data"
-            yield "limit", f"not limited by the help: the oracle arm does no better ({signed(lead)}); {what}"
+            yield "limit", f"not limited by the {suspect}: the oracle arm does no better ({signed(lead)}); {what}"
         else:
-            yield "good", f"not limited by the help: the oracle arm does no better ({signed(lead)})"
+            yield "good", f"not limited by the {suspect}: the oracle arm does no better ({signed(lead)})"
     elif lead.low > 0:
         yield "limit", f"limited by the judgements: the oracle arm does better by {signed(lead)}"
     elif lead.high > 2 * NEGLIGIBLE:
@@ -140,7 +138,7 @@ def _growth(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
             yield (
                 "limit",
                 f"errors grow through the judgements: the user was right on {number(there.mean)} of the pairs at "
-                f"{helper}, on {number(here.mean)} here",
+                f"{helper} and on {number(here.mean)} here, less by {signed(fall).lstrip('+')}",
             )
 
 

@@ -94,8 +94,16 @@ class ChoiceTable:
 
 def _add(made: dict[tuple[str | None, ...], list[float]], choice: Choice) -> None:
     """Add a choice under its options in sorted order, so that swapping what was shown changes nothing."""
-    order = sorted(range(len(choice.options)), key=lambda i: (choice.options[i] is None, choice.options[i] or ""))
-    key = tuple(choice.options[i] for i in order)
-    masses = made.setdefault(key, [0.0] * len(key))
-    for at, i in enumerate(order):
-        masses[at] += choice.weight * choice.target[i]
+    options, target = choice.options, choice.target
+    if len(options) == 2:  # nearly all are, and this is the one loop over every choice ever made
+        first, second = options
+        if second is not None and (first is None or first > second):
+            options, target = (second, first), (target[1], target[0])
+    else:
+        order = sorted(range(len(options)), key=lambda i: (options[i] is None, options[i] or ""))
+        options, target = tuple(options[i] for i in order), tuple(target[i] for i in order)
+    masses = made.get(options)
+    if masses is None:
+        masses = made[options] = [0.0] * len(options)
+    for at, likely in enumerate(target):
+        masses[at] += choice.weight * likely

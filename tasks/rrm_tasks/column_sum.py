@@ -28,7 +28,7 @@ class ColumnSum(Task):
 
         length: int = Field(default=16, ge=1, le=4096)
         """How many numbers stand in the column."""
-        block: int = Field(default=4, ge=1)
+        block: int = Field(default=4, ge=1, validate_default=True)
         """How many numbers a helper adds at once. A column no longer than this is not divided."""
 
         @field_validator("block")

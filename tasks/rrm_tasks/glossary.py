@@ -43,7 +43,7 @@ class Glossary(Task):
         """How many operands, and meanings, there are."""
         words: int = Field(default=3, ge=2, le=8)
         """How many words each level has."""
-        levels: int = Field(default=5, ge=1, le=10)
+        levels: int = Field(default=5, ge=1, le=10, validate_default=True)
         """How many levels the vocabulary covers; equal for all nodes that hand weights to one another."""
 
         @field_validator("levels")
