@@ -25,8 +25,10 @@ _HOME = {
     ),
     "roles": (
         "Asking", "Assistant", "Component", "Evaluator", "Judged", "OversightProtocol", "PolicyTrainer", "RewardModel",
-        "RewardTerm", "RewardTrainer", "Scores", "Selection", "Subtask", "Task", "Turn", "Wrapper",
+        "RewardTerm", "RewardTrainer", "Scores", "Selection", "SoFar", "Subtask", "Task", "Turn", "Wrapper",
     ),
+    "plan": ("Plan", "Study"),
+    "report": ("Report",),
     "seed": ("Seed",),
     "store": ("Store",),
 }  # fmt: skip
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from rrm.errors import Unfinished as Unfinished
     from rrm.errors import UnknownComponent as UnknownComponent
     from rrm.graph import TaskGraph as TaskGraph
+    from rrm.plan import Plan as Plan
+    from rrm.plan import Study as Study
     from rrm.records import Abstention as Abstention
     from rrm.records import Advice as Advice
     from rrm.records import Approval as Approval
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
     from rrm.records import Record as Record
     from rrm.records import Response as Response
     from rrm.records import StepLabels as StepLabels
+    from rrm.report import Report as Report
     from rrm.roles import Asking as Asking
     from rrm.roles import Assistant as Assistant
     from rrm.roles import Component as Component
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
     from rrm.roles import RewardTrainer as RewardTrainer
     from rrm.roles import Scores as Scores
     from rrm.roles import Selection as Selection
+    from rrm.roles import SoFar as SoFar
     from rrm.roles import Subtask as Subtask
     from rrm.roles import Task as Task
     from rrm.roles import Turn as Turn

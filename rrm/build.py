@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import fcntl
 import functools
+import gc
 import hashlib
 import inspect
 import json
@@ -279,8 +280,8 @@ class _Scheduler:
             self._stopped.append(
                 GateFailed(
                     f"{job.name} ({job.arms[0]}) did not pass its gate: the user found its answer best on "
-                    f"{last.agreed} of {last.checked} items ({last.agreement_needed:.0%} needed), and it found {last.found} of "
-                    f"{last.faults} uncommon answers ({last.recall_needed:.0%} needed). Give it more rounds, cases or "
+                    f"{last.agreed} of {last.checked} items ({last.agreement_needed:.0%} needed), and it found "
+                    f"{last.found} of {last.faults} uncommon answers ({last.recall_needed:.0%} needed). Give it more rounds, cases or "
                     'gate.extra_rounds, or set gate = "warn" to go on regardless.'
                 )
             )
@@ -351,6 +352,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(folder: str, events: Any) -> None:
     """Set up a worker: one torch thread (more lose on small models), and an end to it when its parent is gone."""
     _one_thread()
+    _few_collections()
     handle = (Path(folder) / "workers.lock").open("a")
     fcntl.flock(handle, fcntl.LOCK_SH)
     _worker.update(store=Store(Path(folder)), events=events, lock=handle)
@@ -375,6 +377,13 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def _few_collections() -> None:
+    """Records form no cycles, yet making thousands keeps waking a collector that walks all of torch each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 @contextmanager

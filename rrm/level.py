@@ -27,11 +27,13 @@ from rrm.roles import (
     RewardModel,
     RewardTrainer,
     Selection,
+    SoFar,
     Task,
     Turn,
 )
 from rrm.seed import Seed
 from rrm.store import Store
+from rrm.training.feedback import favourite
 from rrm.training.objective import WeightedTerm, objective
 from rrm.tree import Tree
 
@@ -40,6 +42,9 @@ SCORED = 500
 
 _READ: WeakKeyDictionary[Store, dict[str, Published]] = WeakKeyDictionary()
 """Published agents never change, so a process reads each once."""
+
+Unsettled = tuple[Item, frozenset[str]]
+"""An item, and the answers to it that were shown without any being marked."""
 
 Watch = Callable[[str, int, int], None]
 """Told where a level is: what it does, how much of it is done, out of how much."""
@@ -101,7 +106,7 @@ class Level:
         rounds, number = node.effort.rounds, 0
         while number < rounds:
             turn = Turn(number, rounds, fresh=node.start is None)
-            judged += self.ask(turn, agent, reward)
+            judged += self.ask(turn, agent, reward, judged)
             if number == saved:
                 done = load(node, self.store, f"round-{number}", agent)
                 agent, reward = done.assistant, done.reward
@@ -115,11 +120,13 @@ class Level:
             number += 1
         self.store.promote_agent(node.key, f"round-{rounds - 1}", "published")
 
-    def ask(self, turn: Turn, agent: Assistant, reward: RewardModel | None) -> list[Judged]:
+    def ask(
+        self, turn: Turn, agent: Assistant, reward: RewardModel | None, before: Sequence[Judged] = ()
+    ) -> list[Judged]:
         """One round's cases, each with help and judged: from the record as far as they are there."""
         node, stream = self.node, str(turn.number)
         recorded = self.store.read(node.key, f"{stream}/cases", Case)
-        cases = list(recorded.values()) if recorded else self._draw(turn, agent, reward)
+        cases = list(recorded.values()) if recorded else self._draw(turn, agent, reward, before)
         return self.judge(stream, cases, node.seed.at("round", turn.number, "judge"))
 
     def learn(
@@ -168,26 +175,35 @@ class Level:
         most = self.node.effort.rounds + self.node.gate.extra_rounds
         return max((n for n in range(most) if self.store.has_agent(self.node.key, f"round-{n}")), default=-1)
 
-    def _draw(self, turn: Turn, agent: Assistant, reward: RewardModel | None) -> list[Case]:
+    def _draw(self, turn: Turn, agent: Assistant, reward: RewardModel | None, before: Sequence[Judged]) -> list[Case]:
         """Items, answers to each, and the help that the protocol gathers: every step one batch."""
         node, seed, stream = self.node, self.node.seed.at("round", turn.number), str(turn.number)
         self.watch("answer", turn.number, turn.of)
         with self._clock("items"):
-            count = node.effort.cases
-            items = node.selection.choose(
-                node.task,
-                count,
-                assistant=agent,
-                reward=reward if turn.number else None,
-                turn=turn,
-                seed=seed.at("items"),
-            )
+            rejected = unsettled(before)
+            known = SoFar(turn, agent, reward if turn.number else None, [item for item, _ in rejected.values()])
+            items = node.selection.choose(node.task, node.effort.cases, so_far=known, seed=seed.at("items"))
         with self._clock("respond"):
             seeds = [seed.at("case", i) for i in range(len(items))]
-            texts = agent.propose(items, n=node.effort.candidates, seeds=seeds)
-            bare = [_bare(item, t, node.name, s) for item, t, s in zip(items, texts, seeds, strict=True)]
+            bare = [
+                _bare(item, texts, node.name, at)
+                for item, texts, at in zip(items, self._candidates(agent, items, rejected, seeds), seeds, strict=True)
+            ]
         self.watch("ask", turn.number, turn.of)
         return self.assist(stream, bare, seed.at("help") if node.effort.fresh != "run" else node.seed.at("help"))
+
+    def _candidates(
+        self, agent: Assistant, items: Sequence[Item], rejected: Mapping[str, Unsettled], seeds: Sequence[Seed]
+    ) -> list[list[str]]:
+        """Answers to show: of an item that was shown before and is still unsettled, first those not yet rejected."""
+        wanted = self.node.effort.candidates
+        seen = [rejected[item.prompt][1] if item.prompt in rejected else frozenset() for item in items]
+        many = max((len(texts) for texts in seen), default=0)
+        proposed = agent.propose(items, n=wanted + many, seeds=seeds)
+        return [
+            sorted(texts, key=no.__contains__)[:wanted] if no else texts[:wanted]
+            for texts, no in zip(proposed, seen, strict=True)
+        ]
 
     def assist(self, stream: str, bare: Sequence[Case], seed: Seed) -> list[Case]:
         """Gather the protocol's exhibits, recording each wave of answers before it is used; record the cases."""
@@ -295,6 +311,23 @@ class Level:
     def _clock_off(self) -> None:
         self.store.spend(self.node.key, self._seconds)
         self._seconds = {}
+
+
+def unsettled(judged: Sequence[Judged]) -> dict[str, Unsettled]:
+    """By prompt, the items none of whose shown answers was ever put above the others, and those answers."""
+    found: dict[str, Unsettled] = {}
+    settled: set[str] = set()
+    for case, feedback in judged:
+        prompt = case.item.prompt
+        if prompt in settled:
+            continue
+        if favourite(case, feedback) is not None:
+            settled.add(prompt)
+            found.pop(prompt, None)
+        elif feedback.comparisons:
+            old = found[prompt][1] if prompt in found else frozenset()
+            found[prompt] = case.item, old | {r.text for r in case.responses}
+    return found
 
 
 def exam_items(task: Task, count: int, seed: Seed) -> list[Item]:

@@ -182,7 +182,7 @@ class Study:
             raw = merge(raw, _table(raw, "fast", path))
         vary = dict(_leaves(_table(raw, "vary", path)))
         for change in sets:
-            key, value = _assignment(change)
+            key, value = assignment(change)
             put(raw, key, value)
             vary.pop(key, None)
             if key.startswith("vary."):
@@ -247,7 +247,8 @@ def put(table: Raw, key: str, value: object) -> None:
     put(table[head], rest, value)
 
 
-def _assignment(change: str) -> tuple[str, object]:
+def assignment(change: str) -> tuple[str, object]:
+    """The key and the value of `key=value`; the value is TOML, or else a word. Raises PlanError if it is neither."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise PlanError(f"--set {change!r}: write it as key=value, for example --set effort.cases=100")

@@ -20,9 +20,14 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @cached_property
+    def body(self) -> str:
+        """The record as JSON, as it is stored."""
+        return self.model_dump_json()
+
+    @cached_property
     def id(self) -> str:
         """Equal records have equal ids, on any machine, in any run."""
-        return address(type(self).__name__, self.model_dump_json())
+        return address(type(self).__name__, self.body)
 
 
 class Item(Record):

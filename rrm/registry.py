@@ -52,6 +52,12 @@ class Registry(Generic[C]):
                 raise UnknownComponent(f"two {self.kind}s are called {point.name!r}: {found[point.name]} and {origin}")
         return dict(sorted(found.items()))
 
+    def module_of(self, name: str) -> str:
+        """The module that a name of `names` stands for, which is not imported."""
+        if self.names().get(name) == "built in":
+            return f"{self.package}.{name.replace('-', '_')}"
+        return next((point.module for point in entry_points(group=self.group, name=name)), "")
+
     def get(self, name: str) -> type[C]:
         """The class of that name. Raises UnknownComponent, with the nearest name, if there is none."""
         if ".py:" in name:

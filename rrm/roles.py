@@ -197,14 +197,23 @@ class OversightProtocol(Component):
         """The questions to put to the helpers; their answers are laid before the evaluator."""
 
 
+class SoFar(NamedTuple):
+    """What a level knows when a round begins."""
+
+    turn: Turn
+    assistant: Assistant
+    reward: RewardModel | None
+    """None in the first round."""
+    unsettled: Sequence[Item]
+    """Items already shown, none of whose answers the evaluator has ever put above the others."""
+
+
 class Selection(Component):
     """Which items are put before the evaluator (active learning)."""
 
     @abstractmethod
-    def choose(
-        self, task: Task, count: int, *, assistant: Assistant, reward: RewardModel | None, turn: Turn, seed: Seed
-    ) -> list[Item]:
-        """`count` items of the training split; `reward` is None in a level's first round."""
+    def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
+        """`count` items of the training split."""
 
 
 class Scores(NamedTuple):

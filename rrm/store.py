@@ -93,9 +93,9 @@ class Store:
         """Write records, each to its own number of a stream, in one durable step."""
         rows = []
         for seq, record in numbered:
-            kind, body = type(record).__name__, record.model_dump_json()
+            kind = type(record).__name__
             rows.append(
-                {"node": node, "stream": stream, "seq": seq, "id": address(kind, body), "kind": kind, "body": body}
+                {"node": node, "stream": stream, "seq": seq, "id": record.id, "kind": kind, "body": record.body}
             )
         if rows:
             with self._explained(), self._engine.begin() as db:

@@ -69,7 +69,8 @@ def test_intervals_cover_what_they_promise() -> None:
 def test_differences_cover_too_and_pair_by_position() -> None:
     rng, covered = random.Random(1), 0
     for _ in range(600):
-        ones, others = [], []
+        ones: list[Figure] = []
+        others: list[Figure] = []
         for _ in range(4):
             luck = rng.gauss(0, 0.03)
             for runs, p in ((ones, 0.8 + luck), (others, 0.6 + luck)):

@@ -245,6 +245,13 @@ def test_shared_nodes_are_read_once_and_each_truth_asked_once(study: Store, monk
     assert len(Echo.asked) <= 12 * 16  # 12 keys, at most 4 prompts by 4 answers
 
 
+def test_coverage_remembers_every_round(store: Store) -> None:
+    store.append("k", "0/cases", [case("1", "1", "3"), case("2", "3", "1")])
+    store.append("k", "1/cases", [case("1", "0", "3"), case("3", "0", "1")])
+    store.append("study", "arms", [arm("recursive", 0, {"whole": "k"})])
+    assert report(store).to_json()["arms"][0]["nodes"]["whole"]["coverage"] == 0.333333
+
+
 def test_helper_errors_are_named(store: Store) -> None:
     filled(store, "k", "0123")
     wrapped = {"node": "part", "wrapped_in": [{"use": "corrupted", "kind": "systematic", "rate": 0.3}]}

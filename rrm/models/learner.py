@@ -23,10 +23,6 @@ from rrm.records import Item
 from rrm.roles import Assistant, Task, Wrapper
 from rrm.seed import Seed
 
-CHUNK = 2048
-"""Items read at once when nothing is learnt from them."""
-
-
 class TorchAssistant(Assistant):
     """An assistant with weights. It never changes: trainers make `successor`s of it."""
 
@@ -37,6 +33,10 @@ class TorchAssistant(Assistant):
     @abstractmethod
     def log_prob(self, items: Sequence[Item], texts: Sequence[str]) -> Tensor:
         """(items,) log-probability of answering each item with its text, differentiable."""
+
+    @abstractmethod
+    def sample(self, items: Sequence[Item], *, n: int, seeds: Sequence[Seed]) -> list[list[str]]:
+        """`n` independent draws for each item from the very distribution that `log_prob` gives, repeats and all."""
 
     @abstractmethod
     def scorer(self, task: Task, *, seed: Seed) -> Scorer:
@@ -127,8 +127,9 @@ class Learner(TorchAssistant):
     def logits(self, items: Sequence[Item]) -> NDArray[np.float64]:
         """(items, answers), nothing learnt from them."""
         self.network.eval()
+        size = self.network.chunk
         with torch.inference_mode():
-            parts = [self.network(self.network.encode(items[i : i + CHUNK])) for i in range(0, len(items), CHUNK)]
+            parts = [self.network(self.network.encode(items[i : i + size])) for i in range(0, len(items), size)]
         found: NDArray[np.float64] = torch.cat(parts).double().numpy() if parts else np.zeros((0, len(self.answers)))
         return found
 
@@ -142,10 +143,13 @@ class Learner(TorchAssistant):
         logits = self.logits(items)
         if self.settings.temperature == 0:
             return [[self.answers[i]] * n for i in logits.argmax(1)]
-        picks = []
-        for number in range(n):
-            noise = gumbel(seeds, len(self.answers), salt=number)
-            picks.append((logits / self.settings.temperature + noise).argmax(1))
+        return self._draws(logits / self.settings.temperature, n, seeds)
+
+    def sample(self, items: Sequence[Item], *, n: int, seeds: Sequence[Seed]) -> list[list[str]]:
+        return self._draws(self.logits(items), n, seeds)
+
+    def _draws(self, logits: NDArray[np.float64], n: int, seeds: Sequence[Seed]) -> list[list[str]]:
+        picks = [(logits + gumbel(seeds, len(self.answers), salt=number)).argmax(1) for number in range(n)]
         return [[self.answers[i] for i in row] for row in np.stack(picks, 1)]
 
     def propose(self, items: Sequence[Item], *, n: int, seeds: Sequence[Seed]) -> list[list[str]]:

@@ -50,7 +50,7 @@ class Optimizer:
             lr=schedule.rate,
             betas=(0.9, 0.98),
             weight_decay=schedule.weight_decay,
-            foreach=True,
+            fused=True,
         )
         flat = [p for parameters, _ in groups for p in parameters]
         for i, parameter in enumerate(flat):

@@ -11,8 +11,15 @@ from torch import Tensor, nn
 from rrm.records import Item
 
 
+CHUNK = 2048
+"""Items read at once when nothing is learnt from them, unless a network says otherwise."""
+
+
 class Scorer(nn.Module, ABC):
     """Scores candidate answers to items; what a reward model is made of."""
+
+    chunk: int = CHUNK
+    """Items that it reads at once when nothing is learnt from them: fewer where each takes much memory."""
 
     @abstractmethod
     def encode(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> tuple[Tensor, ...]:
@@ -29,6 +36,9 @@ class Scorer(nn.Module, ABC):
 
 class AnswerNetwork(nn.Module, ABC):
     """Scores every answer of a finite answer set from one read of the item. As an agent, the scores are logits."""
+
+    chunk: int = CHUNK
+    """As in `Scorer`."""
 
     @abstractmethod
     def encode(self, items: Sequence[Item]) -> Tensor:
@@ -51,7 +61,7 @@ class AnswerScorer(Scorer):
 
     def __init__(self, network: AnswerNetwork, answers: Sequence[str]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.chunk = network, network.chunk
         self._place = {text: i for i, text in enumerate(answers)}
 
     def encode(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> tuple[Tensor, ...]:

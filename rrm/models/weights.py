@@ -13,8 +13,9 @@ from rrm.errors import MissingWeights
 
 
 def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors, byte for byte the same for equal tensors."""
-    save_file({k: v.detach().contiguous() for k, v in sorted(tensors.items())}, path)
+    """Write tensors, byte for byte the same for equal tensors; of tied ones (one tensor, several names) the first."""
+    kept = sorted(name for name, first in _ties(tensors).items() if name == first)
+    save_file({name: tensors[name].detach().contiguous() for name in kept}, path)
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -27,8 +28,21 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def restore(network: nn.Module, path: Path) -> None:
     """Put saved weights into a network of the same shape. Raises MissingWeights where they do not fit."""
+    tensors, own = read(path), network.state_dict()
+    for name, first in _ties(own).items():
+        if name not in tensors and first in tensors:
+            tensors[name] = tensors[first]
     try:
-        network.load_state_dict(read(path))
+        network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise MissingWeights(f"{path}: these weights are of another network: {reason}") from None
+
+
+def _ties(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Each name, with the first name of the same piece of memory: itself, unless weights are tied."""
+    first: dict[tuple[object, ...], str] = {}
+    return {
+        name: first.setdefault((t.data_ptr(), t.shape, t.stride(), t.dtype) if t.numel() else (name,), name)
+        for name, t in sorted(tensors.items())
+    }

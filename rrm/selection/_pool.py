@@ -25,6 +25,13 @@ def evenly(task: Task, count: int, seed: Seed) -> list[Item]:
     return drawn[:count]
 
 
+def shuffled(items: Sequence[Item], seed: Seed) -> list[Item]:
+    """The items in an order of their own."""
+    order = list(items)
+    seed.at("shuffled").rng().shuffle(order)
+    return order
+
+
 def half_active(
     task: Task, count: int, *, doubt: Callable[[Sequence[Item]], NDArray[np.float64]], share: float, oversample: int,
     doubtful: float, seed: Seed,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rrm.records import Item
-from rrm.roles import Assistant, RewardModel, Selection, Task, Turn
+from rrm.roles import Selection, SoFar, Task
 from rrm.seed import Seed
 from rrm.selection._pool import evenly, half_active
 
@@ -29,15 +29,14 @@ class Disagreement(Selection):
 
     settings: Settings
 
-    def choose(
-        self, task: Task, count: int, *, assistant: Assistant, reward: RewardModel | None, turn: Turn, seed: Seed
-    ) -> list[Item]:
+    def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
+        reward = so_far.reward
         if reward is None:
             return evenly(task, count, seed)
 
         def doubt(items: Sequence[Item]) -> NDArray[np.float64]:
             seeds = [seed.at("answer", i) for i in range(len(items))]
-            texts = assistant.propose(items, n=self.settings.answers, seeds=seeds)
+            texts = so_far.assistant.propose(items, n=self.settings.answers, seeds=seeds)
             shortest = min(map(len, texts))
             spread: NDArray[np.float64] = reward.score(items, [row[:shortest] for row in texts]).spread.mean(1)
             return spread

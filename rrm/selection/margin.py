@@ -1,4 +1,4 @@
-"""Half evenly, half where the reward model is least sure which answer is best: its two best answers nearly tie."""
+"""Unsettled items again; of the rest, half evenly and half where the reward model's two best answers nearly tie."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from pydantic import Field
 
 from rrm.errors import PlanError
 from rrm.records import Item
-from rrm.roles import Assistant, RewardModel, Selection, Task, Turn
+from rrm.roles import Selection, SoFar, Task
 from rrm.seed import Seed
-from rrm.selection._pool import evenly, half_active
+from rrm.selection._pool import evenly, half_active, shuffled
 
 
 class Margin(Selection):
     """Margin sampling (Scheffer et al. 2001), for tasks with a finite answer set."""
 
     class Settings(Selection.Settings):
+        again: float = Field(default=1.0, ge=0, le=1)
+        """Largest share of a round that may go to items already shown none of whose answers was marked: they come
+        back with other answers, as what was never right among those shown is what an agent fails to learn."""
         active: float = Field(default=0.5, ge=0, le=1)
-        """Share of a round's items that is chosen by margin, after the first round."""
+        """Share of the rest of a round that is chosen by margin, after the first round."""
         doubtful: float = Field(default=0.25, gt=0, le=1)
         """Of a task whose items can be listed, the share with the smallest margins that they are drawn from."""
         oversample: int = Field(default=4, ge=1)
@@ -28,11 +31,12 @@ class Margin(Selection):
 
     settings: Settings
 
-    def choose(
-        self, task: Task, count: int, *, assistant: Assistant, reward: RewardModel | None, turn: Turn, seed: Seed
-    ) -> list[Item]:
-        if reward is None or not self.settings.active:
+    def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
+        reward = so_far.reward
+        if reward is None:
             return evenly(task, count, seed)
+        again = shuffled(so_far.unsettled, seed)[: round(count * self.settings.again)]
+        count -= len(again)
 
         def doubt(items: Sequence[Item]) -> NDArray[np.float64]:
             answers = task.answers(items[0])
@@ -42,7 +46,7 @@ class Margin(Selection):
             gap: NDArray[np.float64] = scores[:, -2] - scores[:, -1]
             return gap
 
-        return half_active(
+        return again + half_active(
             task, count, doubt=doubt, share=self.settings.active, oversample=self.settings.oversample,
             doubtful=self.settings.doubtful, seed=seed,
         )  # fmt: skip

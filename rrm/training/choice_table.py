@@ -43,7 +43,8 @@ class ChoiceTable:
         items: dict[str, Item] = {}
         for case, feedback in judged:
             alternatives = (task.answers(case.item) or ()) if feedback.kind == "demonstration" else ()
-            found = choices(case, feedback, alternatives=alternatives, tie_weight=tie_weight)
+            said = choices(case, feedback, alternatives=alternatives, tie_weight=tie_weight)
+            found = [choice for choice in said if choice.weight > 0]
             if not found:
                 continue
             here = merged.setdefault(case.item.prompt, {})

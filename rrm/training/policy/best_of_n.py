@@ -39,19 +39,18 @@ class Best(Wrapper):
         return Best(inner, task, self._reward, self._tries)
 
     def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
-        tries = self._tries
-        drawn = self.inner.propose(items, n=n * tries, seeds=seeds)
         groups = [
-            (item, texts[i * tries : (i + 1) * tries])
-            for item, texts in zip(items, drawn, strict=True)
-            for i in range(n)
-        ]
-        groups = [
-            (item, texts) if len(texts) == tries else (item, (texts * tries or [""])[:tries]) for item, texts in groups
+            (item, (texts * self._tries)[: self._tries])  # a small answer set has fewer than were asked for
+            for number in range(n)
+            for item, texts in zip(
+                items,
+                self.inner.propose(items, n=self._tries, seeds=[s.at("best", number) for s in seeds]),
+                strict=True,
+            )
         ]
         scores = self._reward.score([item for item, _ in groups], [texts for _, texts in groups]).mean
         best = [texts[int(row.argmax())] for (_, texts), row in zip(groups, scores, strict=True)]
-        return [best[i : i + n] for i in range(0, len(best), n)]
+        return [best[i :: len(items)] for i in range(len(items))]
 
     def propose(self, items: Sequence[Item], *, n: int, seeds: Sequence[Seed]) -> list[list[str]]:
         return self.inner.propose(items, n=n, seeds=seeds)

@@ -61,23 +61,24 @@ class PolicyGradient(PolicyTrainer):
     def _sampled(
         self, agent: TorchAssistant, start: TorchAssistant, task: Task, reward: RewardModel, seed: Seed
     ) -> Tensor:
-        """From sampled texts; the divergence by the estimator r - 1 - log r, never negative (Schulman 2020)."""
+        """From sampled texts. The divergence and the entropy join the reward of each draw, less their group's mean.
+
+        As terms of the loss they would have the wrong gradient: that of log p is 0 on average, and that of the
+        estimator r - 1 - log r is the gradient of KL(start || agent) (Tang & Munos 2025).
+        """
         group = self.settings.group
         items = [task.sample(seed.at("item", i).rng()) for i in range(self.settings.batch)]
         with torch.no_grad():
-            texts = agent.propose(items, n=group, seeds=[seed.at("answer", i) for i in range(len(items))])
+            texts = agent.sample(items, n=group, seeds=[seed.at("answer", i) for i in range(len(items))])
         worth = torch.from_numpy(reward.score(items, texts).mean).float()
         better = (worth - worth.mean(1, keepdim=True)) / (worth.std(1, keepdim=True) + 0.1)
         many, flat = [item for item in items for _ in range(group)], [t for row in texts for t in row]
-        likely = agent.log_prob(many, flat)
+        likely = agent.log_prob(many, flat).view(len(items), group)
         with torch.no_grad():
-            ratio = start.log_prob(many, flat) - likely.detach()
-        drift = torch.exp(ratio + likely.detach() - likely) - 1 - (ratio + likely.detach() - likely)
-        return (
-            -(likely * better.flatten()).mean()
-            + self.settings.kl * drift.mean()
-            + self.settings.entropy * likely.mean()
-        )
+            before = start.log_prob(many, flat).view(len(items), group)
+            cost = self.settings.kl * (likely - before) + self.settings.entropy * likely
+            gain = better - (cost - cost.mean(1, keepdim=True))
+        return -(likely * gain).mean()
 
     def _exact(
         self, agent: TorchAssistant, start: TorchAssistant, task: Task, reward: RewardModel, seed: Seed

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rrm.errors import PlanError
 from rrm.models import weights
-from rrm.models.learner import CHUNK, torch_in
+from rrm.models.learner import torch_in
 from rrm.models.optimizer import Memory, Optimizer, Schedule
 from rrm.models.scorer import Scorer
 from rrm.records import Item
@@ -120,10 +120,11 @@ class NetworkReward(RewardModel):
         return Scores(each.mean(0), each.std(0))
 
     def _one(self, network: Scorer, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        size = network.chunk
         with torch.inference_mode():
             parts = [
-                network(*network.encode(items[i : i + CHUNK], candidates[i : i + CHUNK]))
-                for i in range(0, len(items), CHUNK)
+                network(*network.encode(items[i : i + size], candidates[i : i + size]))
+                for i in range(0, len(items), size)
             ]
         found: NDArray[np.float64] = torch.cat(parts).double().numpy() if parts else np.zeros((0, 0))
         return found

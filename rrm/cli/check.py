@@ -1,0 +1,134 @@
+"""`rrm check`: is this plan, or this component, fit to run?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from rrm.cli import app
+from rrm.cli.arguments import Sets
+
+if TYPE_CHECKING:
+    from rrm.roles import Component, Task
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Argument(metavar="PLAN|COMPONENT", help="A .toml file, KIND:NAME, or FILE.py:CLASS.")],
+    set_: Sets = None,
+    task: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="TASK", help="The task that a component is tried on.", show_default="column-sum, or one that suits"
+        ),
+    ] = None,
+) -> None:
+    """Check a plan completely, or hold a component to the contract of its role.
+
+    \b
+    rrm check configs/glossary.toml
+    rrm check task:column-sum
+    rrm check my_task.py:MyTask
+    rrm check assistant:careless-adder --task column-sum
+    """
+    if ".py:" in what or ":" in what:
+        _component(what, set_ or (), task)
+    else:
+        _plan(Path(what), set_ or ())
+
+
+def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
+    from rrm.build import jobs
+    from rrm.inert import inert
+    from rrm.plan import Study, read_toml
+
+    found = [jobs(Study.load(path, sets=sets))]
+    if "fast" in read_toml(path)[0]:
+        found.append(jobs(Study.load(path, sets=sets, fast=True)))
+    wanted, arms = found[0]
+    names = list(dict.fromkeys(job.name for job in wanted))
+    shared = sum(len(arm.nodes) for arm in arms) - len(wanted)
+    typer.echo(
+        f"{inert(str(path))}: fine. {len(arms)} arms, {len(names)} nodes ({inert(', '.join(names), 300)}), "
+        f"{len(wanted)} to train, {shared} shared between arms."
+    )
+
+
+def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> None:
+    from rrm.errors import ComponentError
+    from rrm.plan import assignment
+
+    component = _built(what, dict(assignment(s) for s in sets))
+    try:
+        said = _held_to_contract(component, on)
+    except AssertionError as error:
+        raise ComponentError(f"{what}: {error}") from None
+    typer.echo(f"{what}: {said}")
+
+
+def _built(what: str, settings: dict[str, object]) -> Component:
+    from rrm.errors import UnknownComponent
+    from rrm.graph import suggest
+    from rrm.registry import REGISTRIES, Registry
+    from rrm.roles import Component
+
+    if ".py:" in what:
+        kind = Registry("component", Component, "rrm").get(what)  # type: ignore[type-abstract]
+        registry = next((r for r in REGISTRIES if issubclass(kind, r.base)), None)
+        if registry is None:
+            raise UnknownComponent(f"{what!r} plays no role: it should be a subclass of rrm.Task, rrm.Assistant, …")
+        return registry.build(what, settings)  # type: ignore[no-any-return]
+    role, _, name = what.partition(":")
+    for registry in REGISTRIES:
+        if registry.kind == role:
+            return registry.build(name, settings)  # type: ignore[no-any-return]
+    raise UnknownComponent(f"no kind of component is called {role!r}. {suggest(role, [r.kind for r in REGISTRIES])}")
+
+
+def _held_to_contract(component: Component, on: str | None) -> str:
+    """What was checked. Raises AssertionError saying what to mend."""
+    from rrm import testing
+    from rrm.roles import Assistant, Evaluator, OversightProtocol, Task
+
+    if isinstance(component, Task):
+        testing.check_task(component)
+        return "keeps the contract of a task"
+    if isinstance(component, Assistant):
+        task = _task_for(component, on)
+        testing.check_assistant(component, task)
+        return f"keeps the contract of an assistant, on {task.name()!r}"
+    task = _task(on or "column-sum")
+    if isinstance(component, OversightProtocol):
+        testing.check_protocol(component, task)
+        return f"keeps the contract of a protocol, on {task.name()!r}"
+    if isinstance(component, Evaluator) and not component.interactive:
+        testing.check_evaluator(component, task)
+        return f"keeps the contract of an evaluator, on {task.name()!r}"
+    return "can be built; its role has no check that runs by itself"
+
+
+def _task(name: str) -> Task:
+    from rrm.registry import TASKS
+
+    return TASKS.build(name)
+
+
+def _task_for(assistant: object, on: str | None) -> Task:
+    """The task that is named, or the first that the assistant can be made ready for."""
+    from rrm.errors import RrmError
+    from rrm.registry import TASKS
+    from rrm.roles import Assistant, Wrapper
+    from rrm.seed import Seed
+
+    if on is not None or not isinstance(assistant, Assistant) or isinstance(assistant, Wrapper):
+        return _task(on or "column-sum")
+    for name in ("column-sum", *TASKS.names()):
+        task = _task(name)
+        try:
+            assistant.prepare(task, seed=Seed(0))
+        except RrmError:
+            continue
+        return task
+    return _task("column-sum")

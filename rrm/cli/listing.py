@@ -1,0 +1,82 @@
+"""`rrm list`: every component by kind, read without importing any of them."""
+
+from __future__ import annotations
+
+import ast
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from rrm.cli import app
+from rrm.cli.arguments import Json
+
+if TYPE_CHECKING:
+    from rrm.registry import Registry
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[
+        Optional[str],
+        typer.Argument(metavar="KIND", help="task, assistant, evaluator, protocol, …", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List every component that a plan can name: what it does, and where it comes from.
+
+    \b
+    rrm list
+    rrm list evaluator
+    """
+    import json
+
+    from rrm.inert import inert
+
+    registries = _chosen(kind)
+    found = {r.kind: [_entry(r, name, origin) for name, origin in r.names().items()] for r in registries}
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    wide = max((len(e["name"]) for entries in found.values() for e in entries), default=0)
+    for which, entries in found.items():
+        typer.echo(f"{which}s" if len(found) > 1 else "", nl=len(found) > 1)
+        for entry in entries:
+            origin = "" if entry["from"] == "built in" else f"  [{entry['from']}]"
+            typer.echo(f"  {entry['name']:<{wide}}  {inert(entry['does'], 200)}{origin}")
+
+
+def _chosen(kind: str | None) -> list[Registry[Any]]:
+    from rrm.errors import UnknownComponent
+    from rrm.graph import suggest
+    from rrm.registry import REGISTRIES
+
+    if kind is None:
+        return list(REGISTRIES)
+    wanted = [r for r in REGISTRIES if kind.removesuffix("s") == r.kind]
+    if not wanted:
+        raise UnknownComponent(
+            f"no kind of component is called {kind!r}. {suggest(kind, [r.kind for r in REGISTRIES])}"
+        )
+    return wanted
+
+
+def _entry(registry: Registry[Any], name: str, origin: str) -> dict[str, str]:
+    module = registry.module_of(name)
+    return {"name": name, "does": _first_line(module), "from": origin}
+
+
+def _first_line(module: str) -> str:
+    """The first line of a module's docstring, from its source: importing some of them takes seconds."""
+    path: list[str] | None = None
+    source = None
+    for part in module.split("."):
+        spec = PathFinder.find_spec(part, path)
+        if spec is None:
+            return ""
+        path, source = list(spec.submodule_search_locations or ()), spec.origin
+    if source is None or not source.endswith(".py"):
+        return ""
+    text = ast.get_docstring(ast.parse(Path(source).read_text(encoding="utf-8"))) or ""
+    return text.split("\n\n", 1)[0].replace("\n", " ")

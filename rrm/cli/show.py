@@ -1,0 +1,150 @@
+"""`rrm show`: the nodes of a run and how far they are, or one case whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from rrm.cli import app
+from rrm.cli.arguments import RunFolder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rrm.records import Case, Feedback
+    from rrm.store import Store
+
+
+@app.command()
+def show(
+    run: RunFolder,
+    case: Annotated[
+        Optional[str], typer.Argument(metavar="CASE", help="A case: its id, or NODE/STREAM/NUMBER.", show_default=False)
+    ] = None,
+) -> None:
+    """Show the nodes of a run and how far they are, or one case as the evaluator saw it.
+
+    \b
+    rrm show runs/glossary
+    rrm show runs/glossary word-2/0/17          # node word-2, round 0, case 17
+    rrm show runs/glossary 3f2a90c1d4e5b678     # by id, as in `rrm export`
+
+    Whatever an agent wrote is shown as text: nothing hides, moves the cursor, or is run.
+    """
+    from rich.console import Console
+
+    from rrm.store import Store
+
+    store = Store(run, create=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    if case is None:
+        _nodes(store, console)
+    else:
+        _case(store, case, console)
+
+
+def _keys(store: Store) -> dict[str, tuple[str, list[str]]]:
+    """Node key to its name and the arms that share it, in the order of the record."""
+    from rrm.records import Arm
+
+    found: dict[str, tuple[str, list[str]]] = {}
+    for arm in store.read("study", "arms", Arm).values():
+        label = ", ".join([arm.name, f"seed {arm.seed}", *(f"{k} {v}" for k, v in arm.varied.items())])
+        for name, key in arm.nodes.items():
+            labels = found.setdefault(key, (name, []))[1]
+            if label not in labels:
+                labels.append(label)
+    return found
+
+
+def _nodes(store: Store, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from rrm.inert import inert
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("node", "key", "arms", "state"):
+        table.add_column(column, overflow="fold")
+    for key, (name, labels) in _keys(store).items():
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        cells = (name, key, f"{labels[0]}{more}", _state(store, key))
+        table.add_row(*(Text(inert(cell, 200)) for cell in cells))
+    if not table.rows:
+        console.print("No arm of a study is in this record yet.")
+        return
+    console.print(table)
+
+
+def _state(store: Store, key: str) -> str:
+    """How far a node is, in words."""
+    if store.has_agent(key, "published"):
+        return "trained"
+    streams = store.streams(key)
+    rounds = [int(s.removesuffix("/cases")) for s in streams if s.endswith("/cases") and s[0].isdigit()]
+    if not rounds:
+        return "not begun" if not streams else "begun"
+    newest = max(rounds)
+    cases, judged = store.length(key, f"{newest}/cases"), store.length(key, f"{newest}/feedback")
+    return f"round {newest + 1}: {judged} of {cases} cases judged"
+
+
+def _case(store: Store, wanted: str, console: Console) -> None:
+    from rrm.errors import RrmError
+
+    keys = _keys(store)
+    names: dict[str, list[str]] = {}
+    for key, (name, _) in keys.items():
+        names.setdefault(name, []).append(key)
+    key, stream, number = _place(store, wanted, names)
+    found = _read(store, key, stream)
+    if number not in found:
+        raise RrmError(
+            f"no case {wanted!r} is in {store.folder}: write NODE/ROUND/NUMBER, as in "
+            f"{next(iter(names), 'node')}/0/0; the nodes are {', '.join(names) or 'none yet'}"
+        )
+    _draw(store, key, keys[key][0] if key in keys else key, stream, number, found[number], console)
+
+
+def _place(store: Store, wanted: str, names: dict[str, list[str]]) -> tuple[str, str, int]:
+    """(node key, stream, number) of a case that is named by its place or by its id."""
+    start, _, rest = wanted.partition("/")
+    stream, _, number = rest.rpartition("/")
+    candidates = names.get(start, [start])
+    if stream and number.isdecimal():
+        there = [key for key in candidates if store.length(key, f"{stream}/cases")]
+        return (there or candidates)[0], stream, int(number)
+    found = store.find(wanted)
+    return (found[0], found[1].removesuffix("/cases"), found[2]) if found else (start, "", -1)
+
+
+def _read(store: Store, key: str, stream: str) -> dict[int, Case]:
+    from rrm.records import Case
+
+    return store.read(key, f"{stream}/cases", Case)
+
+
+def _draw(store: Store, key: str, name: str, stream: str, number: int, case: Case, console: Console) -> None:
+    from rich.text import Text
+
+    from rrm.inert import inert
+    from rrm.records import FEEDBACK
+    from rrm.registry import TASKS
+
+    def line(label: str, text: str, style: str = "") -> None:
+        console.print(Text.assemble((f"{label}: ", "bold"), (inert(text), style)), soft_wrap=True)
+
+    console.print(Text(inert(f"{name} {stream}/{number}  (case {case.id}, node {key})"), style="dim"))
+    line(f"item ({TASKS.kind} {case.item.task})", case.item.prompt)
+    for place, response in enumerate(case.responses, start=1):
+        line(f"answer {place}", response.text)
+    for place, exhibit in enumerate(case.exhibits, start=1):
+        asked = f" was asked {exhibit.query.item.prompt!r}" if exhibit.query else ""
+        line(inert(f"help {place}, {exhibit.agent or 'someone'}{asked}", 400), exhibit.text, "cyan")
+    said: dict[int, Feedback] = store.read(key, f"{stream}/feedback", FEEDBACK)
+    if number not in said:
+        line("judgement", "not judged yet")
+        return
+    given = said[number].model_dump(exclude={"case", "kind"}, exclude_none=True, exclude_defaults=True)
+    line("judgement", f"{said[number].kind} {given}")
