@@ -15,9 +15,12 @@ import inspect
 import json
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
@@ -226,8 +229,9 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
     """
     wanted, arms = jobs(study)
     with _alone(store.folder):
-        known = {a.id for a in store.read("study", "arms", Arm).values()}
-        store.append("study", "arms", [a for a in arms if a.id not in known])
+        # of an arm that is recorded with several plans, the last one counts
+        latest = {_setting(a): a.id for a in store.read("study", "arms", Arm).values()}
+        store.append("study", "arms", [a for a in arms if latest.get(_setting(a)) != a.id])
         for job in wanted:
             if is_published(store, job.key):
                 store.tidy_agents(job.key, "published")
@@ -240,6 +244,10 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
             scheduler.in_this_process()
         else:
             scheduler.in_processes(count)
+
+
+def _setting(arm: Arm) -> str:
+    return json.dumps([arm.name, arm.seed, arm.varied], sort_keys=True)
 
 
 def assemble_node(job: Job) -> Node:
@@ -301,7 +309,6 @@ class _Scheduler:
                     raise error
 
     def in_this_process(self) -> None:
-        _one_thread()
         while batch := list(self._ready()):
             for job in batch:
                 try:
@@ -317,22 +324,34 @@ class _Scheduler:
         events: Any = context.Queue()
         listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
         listener.start()
+        others = set(multiprocessing.active_children())
         with ProcessPoolExecutor(count, context, _start_worker, (str(self._store.folder), events)) as pool:
-            running: dict[Future[None], Job] = {}
-            while True:
-                running |= {pool.submit(_work, job): job for job in self._ready()}
-                if not running:
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    job, error = running.pop(future), future.exception()
-                    if error is not None and not isinstance(error, RrmError):
-                        pool.shutdown(wait=False, cancel_futures=True)
-                        raise error
-                    self._finish(job, error)
+            try:
+                self._hand_out(pool)
+            except BaseException as error:
+                # what is recorded is whole wherever a worker stops, so nobody need wait for the others
+                pool.shutdown(wait=False, cancel_futures=True)
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
+                if isinstance(error, BrokenProcessPool):
+                    raise RrmError(_DIED) from None
+                raise
         events.put(None)
         listener.join()
         self._raise()
+
+    def _hand_out(self, pool: ProcessPoolExecutor) -> None:
+        running: dict[Future[None], Job] = {}
+        while True:
+            running |= {pool.submit(_work, job): job for job in self._ready()}
+            if not running:
+                break
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                job, error = running.pop(future), future.exception()
+                if error is not None and not isinstance(error, RrmError):
+                    raise error
+                self._finish(job, error)
 
     def _listen(self, events: Any) -> None:
         while (event := events.get()) is not None:
@@ -341,18 +360,24 @@ class _Scheduler:
 
 def train(job: Job, store: Store, watch: Watch) -> None:
     """Train one node, everything that it needs being published."""
-    Level(assemble_node(job), store, watch).train()
+    node = assemble_node(job)
+    _one_thread()
+    Level(node, store, watch).train()
 
 
 # -- processes --------------------------------------------------------------------------------------------------
+
+_DIED = (
+    "a worker process ended without a word (killed, or out of memory?). Run the same command again, perhaps with fewer "
+    "--workers: it goes on from what was recorded."
+)
 
 _worker: dict[str, Any] = {}
 
 
 def _start_worker(folder: str, events: Any) -> None:
-    """Set up a worker: one torch thread (more lose on small models), and an end to it when its parent is gone."""
-    _one_thread()
-    _few_collections()
+    """Set up a worker, and an end to it when its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     handle = (Path(folder) / "workers.lock").open("a")
     fcntl.flock(handle, fcntl.LOCK_SH)
     _worker.update(store=Store(Path(folder)), events=events, lock=handle)
@@ -363,6 +388,10 @@ def _start_worker(folder: str, events: Any) -> None:
 
 def _work(job: Job) -> None:
     last: list[object] = []
+    if not _worker.get("settled"):
+        assemble_node(job)  # so that what its components import is there
+        _few_collections()
+        _worker["settled"] = True
 
     def watch(stage: str, done: int, of: int) -> None:
         mark = [stage, done * 50 // max(of, 1)]
@@ -374,9 +403,10 @@ def _work(job: Job) -> None:
 
 
 def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    """Keep torch, if a component of the plan uses it, to one thread: more lose on small models, and vary by machine."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # for a component that imports it later
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def _few_collections() -> None:
@@ -389,7 +419,11 @@ def _few_collections() -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a run's folder: one `rrm run` at a time, and none while workers of a killed one are still ending."""
-    with (folder / "run.lock").open("a") as lock, (folder / "workers.lock").open("a") as workers:
+    try:
+        locks = (folder / "run.lock").open("a"), (folder / "workers.lock").open("a")
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written to: {error.strerror or error}. Give another --out.") from error
+    with locks[0] as lock, locks[1] as workers:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -127,14 +127,9 @@ class Plan(Record):
 
     @classmethod
     def from_raw(cls, raw: Raw, where: str) -> Self:
-        """From a merged table: what stands under `cast`, `effort` and `gate` is every node's default."""
-        shared: Raw = {k: raw[k] for k in ("cast", "effort", "gate") if k in raw}
-        nodes = raw.get("node", {})
-        if not isinstance(nodes, dict) or not nodes:
-            raise PlanError(f"{where}: a plan needs at least one [node.NAME] with a task")
-        spread = {n: merge(shared, t) if isinstance(t, dict) else t for n, t in nodes.items()}
+        """From a table whose nodes are whole. Raises PlanError with the place of the fault."""
         try:
-            plan = cls.model_validate({**{k: v for k, v in raw.items() if k not in shared}, "node": spread})
+            plan = cls.model_validate(raw)
         except ValidationError as error:
             raise PlanError(f"{where}: {_readable(error)}") from None
         for name, node in plan.node.items():
@@ -178,29 +173,34 @@ class Study:
         Raises PlanError with the place of the fault and what to write instead.
         """
         raw, title = read_toml(path)
-        if fast:
-            raw = merge(raw, _table(raw, "fast", path))
-        vary = dict(_leaves(_table(raw, "vary", path)))
+        every = [_table(raw, "fast", path)] if fast else []
         for change in sets:
             key, value = assignment(change)
-            put(raw, key, value)
-            vary.pop(key, None)
-            if key.startswith("vary."):
-                vary[key.removeprefix("vary.")] = value
+            laid: Raw = {}
+            put(laid, key, value)
+            every.append(laid)
+        vary: Raw = {}
+        for table in [raw, *every]:
+            vary = {k: v for k, v in vary.items() if k not in dict(_leaves(table))}
+            vary |= dict(_leaves(_table(table, "vary", path)))
         changes = _table(raw, "arm", path) or {"run": {}}
         for name in arms:
             if name not in changes:
                 raise PlanError(f"{path}: no arm is called {name!r}. {suggest(name, changes)}")
-        base = {k: v for k, v in raw.items() if k not in ("arm", "vary", "fast")}
+        base = spread({k: v for k, v in raw.items() if k not in ("arm", "vary", "fast")}, str(path))
         found = []
         for name, change in changes.items():
             if arms and name not in arms:
                 continue
             for values in itertools.product(*(_several(v, f"{path}: vary.{k}") for k, v in vary.items())):
-                arm = merge(base, change if isinstance(change, dict) else {})
                 varied = dict(zip(vary, values, strict=True))
+                arm = lay(base, _table(changes, name, path))
+                for table in every:
+                    arm = lay(arm, {k: v for k, v in table.items() if k != "vary"})
                 for key, value in varied.items():
-                    put(arm, key, value)
+                    laid = {}
+                    put(laid, key, value)
+                    arm = lay(arm, laid)
                 varied.pop("seed", None)
                 found.append(ArmPlan(name, varied, Plan.from_raw(arm, str(path))))
         return cls(title, found)
@@ -222,6 +222,43 @@ def read_toml(path: Path) -> tuple[Raw, str]:
         raise PlanError(f"{path} is not valid TOML: {error}") from None
     first = text.lstrip().split("\n", 1)[0]
     return raw, first.lstrip("# ").strip() if first.startswith("#") else path.stem
+
+
+SHARED = ("cast", "effort", "gate")
+"""Tables that may stand above the nodes, as defaults in a plan or a family, and as changes in an arm."""
+
+
+def spread(raw: Raw, where: str) -> Raw:
+    """A plan whose every node is whole: the plan's own defaults, then its family's, then what it says itself."""
+    families, nodes = raw.get("family", {}), raw.get("node", {})
+    if not isinstance(nodes, dict) or not nodes:
+        raise PlanError(f"{where}: a plan needs at least one [node.NAME] with a task")
+    shared = _worded({k: raw[k] for k in SHARED if k in raw})
+    whole = {}
+    for name, table in nodes.items():
+        if not isinstance(table, dict):
+            raise PlanError(f"{where}: node.{name} should be a table with a task, not {table!r}")
+        family = table.get("family")
+        if family is not None and (not isinstance(families, dict) or not isinstance(families.get(family), dict)):
+            known = families if isinstance(families, dict) else {}
+            raise PlanError(
+                f"{where}: node.{name}.family: there is no [family.{family}]. {suggest(str(family), known)}"
+            )
+        inherited = merge(shared, _worded(families[family])) if family is not None else shared
+        whole[name] = merge(inherited, _worded({k: v for k, v in table.items() if k != "family"}))
+    return {**{k: v for k, v in raw.items() if k not in (*SHARED, "family")}, "node": whole}
+
+
+def lay(whole: Raw, change: Raw) -> Raw:
+    """A change laid over a spread plan: its `cast`, `effort` and `gate` over every node's own."""
+    over = _worded({k: v for k, v in change.items() if k in SHARED})
+    nodes = {name: merge(table, over) for name, table in whole["node"].items()}
+    return merge({**whole, "node": nodes}, {k: v for k, v in change.items() if k not in SHARED})
+
+
+def _worded(table: Raw) -> Raw:
+    """`gate = "stop"` written out, so that it can be merged."""
+    return {**table, "gate": {"on_fail": table["gate"]}} if isinstance(table.get("gate"), str) else table
 
 
 def merge(under: Raw, over: Raw) -> Raw:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -81,7 +82,7 @@ class Store:
             raise StoreError(f"{folder}: cannot be used as a run's folder: {error.strerror or error}") from error
         self._engine, self._reader = _sqlite(path, writes=True), _sqlite(path, writes=False)
         with self._explained():
-            self._check_schema()
+            self._check_schema(create=create)
 
     # -- records ------------------------------------------------------------------------------------------------
 
@@ -125,6 +126,14 @@ class Store:
         wanted = select(func.count()).where(_records.c.node == node, _records.c.stream == stream)
         with self._explained(), self._reader.connect() as db:
             return int(db.execute(wanted).scalar_one())
+
+    def find(self, id: str) -> tuple[str, str, int] | None:
+        """The place (node, stream, number) of the first record of that id, if there is one."""
+        wanted = select(_records.c.node, _records.c.stream, _records.c.seq).where(_records.c.id == id)
+        wanted = wanted.order_by(_records.c.node, _records.c.stream, _records.c.seq).limit(1)
+        with self._explained(), self._reader.connect() as db:
+            row = db.execute(wanted).one_or_none()
+        return None if row is None else (row.node, row.stream, row.seq)
 
     def streams(self, node: str) -> list[str]:
         """The names of a node's streams, sorted."""
@@ -172,15 +181,20 @@ class Store:
         part = final.with_name(f"{moment}.part-{os.getpid()}")
         with self._explained():
             shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            write(part)
-            sizes = {str(p.relative_to(part)): p.stat().st_size for p in sorted(part.rglob("*")) if p.is_file()}
-            (part / "saved.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
-            for path in part.rglob("*"):
-                _sync(path)
-            shutil.rmtree(final, ignore_errors=True)
-            part.rename(final)
+            try:
+                part.mkdir(parents=True)
+                write(part)
+                sizes = {str(p.relative_to(part)): p.stat().st_size for p in sorted(part.rglob("*")) if p.is_file()}
+                (part / "saved.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
+                for path in [*part.rglob("*"), part]:
+                    _sync(path)
+                shutil.rmtree(final, ignore_errors=True)
+                part.rename(final)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
             _sync(final.parent)
+            _sync(final.parent.parent)
 
     def check_agent(self, node: str, moment: str) -> Path:
         """The folder of a saved agent. Raises MissingWeights if it, or a file of it, is gone or has another size."""
@@ -216,17 +230,33 @@ class Store:
 
     # -- the tables ---------------------------------------------------------------------------------------------
 
-    def _check_schema(self) -> None:
+    def _check_schema(self, *, create: bool) -> None:
+        """Make the tables, or bring older ones up to date, in one step: killed anywhere, the file is whole."""
+        path = self.folder / "record.sqlite"
+        foreign = StoreError(f"{path} is not a record of rrm, or it is damaged. {_ELSEWHERE}")
         with self._engine.begin() as db:
-            _tables.create_all(db)
-            found = db.execute(select(_meta.c.value).where(_meta.c.key == "schema")).scalar_one_or_none()
-            if found is None:
+            tables = set(inspect(db).get_table_names())
+            if not tables:
+                if not create or any((self.folder / "agents").glob("*/*")):
+                    raise StoreError(f"{path} is empty: nothing was recorded in it, or it was cut off. {_ELSEWHERE}")
+                _tables.create_all(db)
                 db.execute(insert(_meta).values(key="schema", value=str(SCHEMA)))
                 return
+            if "meta" not in tables:
+                raise foreign
+            found = db.execute(select(_meta.c.value).where(_meta.c.key == "schema")).scalar_one_or_none()
+            if found is None or not str(found).isdecimal():
+                raise foreign
             version = int(found)
+            if version == SCHEMA:
+                return
             if version > SCHEMA:
                 raise StoreError(f"{self.folder}: made by a newer rrm (schema {version}, not {SCHEMA}). Upgrade rrm.")
             for step in range(version, SCHEMA):
+                if step not in MIGRATIONS:
+                    raise StoreError(
+                        f"{self.folder}: schema {step} is too old for this rrm. Read it with an older rrm."
+                    )
                 MIGRATIONS[step](db)
             db.execute(_meta.update().where(_meta.c.key == "schema").values(value=str(SCHEMA)))
 
@@ -245,10 +275,13 @@ class Store:
             raise StoreError(f"{self.folder}: {error.strerror or error}. {_advice(str(error))}") from error
 
 
+_ELSEWHERE = "Give another --out, or restore it from a copy."
+
+
 def _advice(reason: str) -> str:
     if "not a database" in reason or "malformed" in reason:
-        return "It is not a record of rrm, or it is damaged: give another --out, or restore it from a copy."
-    if "full" in reason or "No space" in reason:
+        return f"It is not a record of rrm, or it is damaged. {_ELSEWHERE}"
+    if any(words in reason for words in ("full", "No space", "File too large", "disk I/O error")):
         return "Free some space and run the plan again: it goes on from what was recorded."
     if "locked" in reason:
         return "Another process holds it; wait for it to end."

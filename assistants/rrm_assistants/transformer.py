@@ -53,7 +53,9 @@ class Transformer(TorchAssistant):
                 new.network.load_state_dict(source.network.state_dict())
             except RuntimeError as error:
                 reason = " ".join(str(error).split())[:300]
-                raise PlanError(f"the weights to start from are of another network than 'transformer': {reason}") from None
+                raise PlanError(
+                    f"the weights to start from are of another network than 'transformer': {reason}"
+                ) from None
         return new
 
     def scorer(self, task: Task, *, seed: Seed) -> Scorer:

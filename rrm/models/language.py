@@ -43,7 +43,7 @@ class LanguageSettings(Record):
     """Folder of a model, or its hub name. Empty: built from `architecture` and `config`, with random weights."""
     architecture: str = "llama"
     """Name of a causal architecture that transformers knows: "gpt2", "llama", "gpt_neox", "qwen2", "opt" …"""
-    config: dict[str, JsonValue] = {}
+    config: dict[str, JsonValue] = Field(default={})
     """Sizes and other settings of the architecture, by transformers' names: {"hidden_size": 128}."""
     alphabet: str = ""
     """Of a model built from a config: its characters, one token each. Empty: one token a UTF-8 byte, so any text."""
@@ -172,12 +172,19 @@ def _built(settings: LanguageSettings) -> tuple[Tokens, Any]:
     tokens: Tokens = Characters(settings.alphabet) if settings.alphabet else Bytes()
     name = settings.architecture
     if name not in transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise PlanError(f"architecture {name!r} is no causal language model that transformers {transformers.__version__} knows")
+        raise PlanError(
+            f"architecture {name!r} is no causal language model that transformers {transformers.__version__} knows"
+        )
     known = transformers.AutoConfig.for_model(name)
     sizes = {k: v for k, v in _SMALL.items() if _settable(known, k)} | settings.config
+    own = {"vocab_size": "alphabet", "max_position_embeddings": "longest and max_new_tokens"}
     for key in settings.config:
+        if key in own:
+            raise PlanError(f"config key {key!r} follows from the assistant's settings: set {own[key]} instead")
         if not _settable(known, key):
-            raise PlanError(f"architecture {name!r} has no config key {key!r}: see {type(known).__name__} in transformers")
+            raise PlanError(
+                f"architecture {name!r} has no config key {key!r}: see {type(known).__name__} in transformers"
+            )
     sizes |= {
         "vocab_size": tokens.size, "bos_token_id": tokens.end, "eos_token_id": tokens.end, "pad_token_id": None,
         "max_position_embeddings": settings.longest + settings.max_new_tokens,
@@ -228,11 +235,13 @@ def check_place(settings: LanguageSettings) -> None:
     path = Path(settings.model).expanduser()
     is_path = settings.model.startswith(("/", "./", "../", "~")) or settings.model.count("/") > 1
     if settings.model and is_path and not path.is_dir():
-        raise PlanError(f"model {settings.model!r}: there is no such folder; a path is relative to where `rrm` is called")
+        raise PlanError(
+            f"model {settings.model!r}: there is no such folder; a path is relative to where `rrm` is called"
+        )
 
 
 def _checked(model: Any, name: str) -> Any:
-    if "past_key_values" not in sampling.parameters(type(model)):
+    if "past_key_values" not in sampling.parameters(model):
         raise PlanError(f"{name!r} keeps no keys and values of what it read, which this assistant needs; try 'llama'")
     return model.eval()
 

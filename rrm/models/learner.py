@@ -23,6 +23,7 @@ from rrm.records import Item
 from rrm.roles import Assistant, Task, Wrapper
 from rrm.seed import Seed
 
+
 class TorchAssistant(Assistant):
     """An assistant with weights. It never changes: trainers make `successor`s of it."""
 

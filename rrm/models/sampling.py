@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,7 +129,7 @@ def _draw(logits: Tensor, draws: NDArray[np.float64], temperature: float) -> Ten
 
 def _forward(model: Any, tokens: Tensor, mask: Tensor, places: Tensor, cache: Any, *, last: int) -> tuple[Tensor, Any]:
     """One read: (rows, places, width or vocabulary), and the cache; `last` places only, where that can be had."""
-    takes = parameters(type(model))
+    takes = parameters(model)
     more: dict[str, Any] = {"past_key_values": cache} if cache is not None else {}
     if "position_ids" in takes:  # models with relative positions count them by the mask
         more["position_ids"] = places
@@ -140,7 +140,11 @@ def _forward(model: Any, tokens: Tensor, mask: Tensor, places: Tensor, cache: An
     return found, out.past_key_values
 
 
+def parameters(model: Any) -> frozenset[str]:
+    """Names of what a model's `forward` takes."""
+    return _parameters(type(model).forward)
+
+
 @functools.cache
-def parameters(kind: Any) -> frozenset[str]:
-    """Names of what a model class's `forward` takes."""
-    return frozenset(inspect.signature(kind.forward).parameters)
+def _parameters(forward: Callable[..., object]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)

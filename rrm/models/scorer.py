@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from rrm.records import Item
 
-
 CHUNK = 2048
 """Items read at once when nothing is learnt from them, unless a network says otherwise."""
 

@@ -39,6 +39,8 @@ def half_active(
     """Some items drawn evenly, the rest drawn from the most doubtful part of all items (or of a large pool)."""
     active = round(count * share)
     spread = evenly(task, count - active, seed.at("evenly"))
+    if not active:
+        return spread
     every = task.items()
     pool = (
         list(every)

@@ -1,0 +1,174 @@
+"""`rrm plan`: what a run would train again, why, and what that will cost; nothing is trained or recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rrm.cli import app
+from rrm.cli.arguments import Arms, Fast, Json, Out, PlanFile, Sets, Workers, folder_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rrm.build import Job
+    from rrm.store import Store
+
+
+@app.command()
+def plan(
+    plan: PlanFile,
+    out: Out = None,
+    fast: Fast = False,
+    arm: Arms = None,
+    set_: Sets = None,
+    workers: Workers = None,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Train nodes in small to estimate the time of others.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Say which nodes would be trained, why, which of them arms share, and what it will cost.
+
+    \b
+    rrm plan configs/glossary.toml
+    rrm plan configs/glossary.toml --out runs/glossary --set effort.cases=800
+
+    Seconds are rough: from nodes that are trained in OUT, or else from training each kind of node in small, here and
+    now, in a folder that is thrown away.
+    """
+    from rrm.build import jobs
+    from rrm.cost import costs, elapsed
+    from rrm.plan import Study
+    from rrm.store import Store
+
+    study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
+    wanted, _ = jobs(study)
+    folder = folder_for(plan, out, fast=fast)
+    store = Store(folder, create=False) if (folder / "record.sqlite").is_file() else None
+    why = _reasons(wanted, store)
+    stale = [job for job in wanted if why[job.key] != "trained"]
+    cost = costs(stale, study, store, measure=measure)
+    entries = [
+        {
+            "node": job.name,
+            "key": job.key,
+            "arms": list(job.arms),
+            "state": why[job.key],
+            **(cost[job.key]._asdict() if job.key in cost else {}),
+        }
+        for job in wanted
+    ]
+    spent = {job.key: cost[job.key].seconds for job in stale}
+    known = {key: s for key, s in spent.items() if s is not None}
+    count = workers or os.cpu_count() or 1
+    whole = elapsed(known, {job.key: job.needs for job in wanted}, count) if len(known) == len(spent) else None
+    total: dict[str, Any] = {
+        name: sum(getattr(c, name) for c in cost.values())
+        for name in ("judgements", "gate_judgements", "helper_questions")
+    }
+    total |= {"nodes": len(stale), "cpu_seconds": sum(known.values()) if len(known) == len(spent) else None}
+    total |= {"seconds": whole, "workers": count}
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "out": str(folder), "nodes": entries, "total": total}, indent=1))
+        return
+    _print(entries, total, folder)
+
+
+def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from rrm.inert import inert
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("node", "arms", "state", "judgements", "questions", "CPU-s"):
+        table.add_column(column, justify="right" if column in ("judgements", "questions", "CPU-s") else "left")
+    for e in entries:
+        more = f" and {len(e['arms']) - 1} more" if len(e["arms"]) > 1 else ""
+        figures = [f"{e['judgements']:,}", f"{e['helper_questions']:,}", _about(e["seconds"])] if "source" in e else []
+        cells = [e["node"], f"{e['arms'][0]}{more}", e["state"], *figures]
+        table.add_row(*(Text(inert(cell, 200)) for cell in cells))
+    console.print(table)
+    if not total["nodes"]:
+        console.print(Text(inert(f"Nothing to do: every node is trained in {folder}.")))
+        return
+    source = {e["source"] for e in entries if "source" in e}
+    words = {"recorded": f"nodes trained in {folder}", "measured": "training each kind of node in small, just now"}
+    from_ = " and ".join(words[s] for s in sorted(source & words.keys()))
+    lines = [
+        f"{total['nodes']} of {len(entries)} nodes to train: {total['judgements']:,} judgements "
+        f"(and {total['gate_judgements']:,} at gates), {total['helper_questions']:,} questions to helpers."
+    ]
+    if total["seconds"] is None:
+        lines.append("How long it takes is not known: it could not be measured.")
+    else:
+        lines.append(
+            f"Roughly {_about(total['cpu_seconds'])} CPU-seconds, {_about(total['seconds'])} s with "
+            f"{total['workers']} at once (from {from_}; starting up apart)."
+        )
+    console.print(Text(inert("\n".join(lines))))
+
+
+def _about(seconds: float | None) -> str:
+    """No more digits than are known."""
+    if seconds is None:
+        return "?"
+    return f"{seconds:.2g}" if seconds < 10 else f"{round(seconds):,}"
+
+
+def _reasons(wanted: Sequence[Job], store: Store | None) -> dict[str, str]:
+    """By key: "trained", or why the node would be trained."""
+    if store is None:
+        return {job.key: "new" for job in wanted}
+    from rrm.build import is_published
+    from rrm.records import Arm
+
+    before = {_label(a): a for a in store.read("study", "arms", Arm).values()}
+    names = {job.key: job.name for job in wanted}
+    found: dict[str, str] = {}
+    for job in wanted:
+        if is_published(store, job.key):
+            found[job.key] = "trained"
+            continue
+        old = next((before[label] for label in job.arms if label in before), None)
+        below = [names[key] for key in job.needs if found.get(key) != "trained"]
+        found[job.key] = _reason(job, old, below, begun=bool(store.streams(job.key)))
+    return found
+
+
+def _reason(job: Job, old: Any, below: Sequence[str], *, begun: bool) -> str:
+    if begun:
+        return "begun, not finished"
+    if old is None or job.name not in old.nodes:
+        return "new"
+    if old.nodes[job.name] == job.key:
+        return "its weights are gone" if not below else f"waits for {', '.join(below)}"
+    then, now = _leaves(old.plan["node"][job.name]), _leaves(job.plan.node[job.name].model_dump(mode="json"))
+    changed = [
+        f"{key} {json.dumps(then.get(key))} → {json.dumps(now.get(key))}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
+    if changed:
+        return "; ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
+    return f"{', '.join(below)} changed" if below else "code of a component changed"
+
+
+def _label(arm: Any) -> str:
+    return ", ".join([arm.name, f"seed {arm.seed}", *(f"{k} {v}" for k, v in arm.varied.items())])
+
+
+def _leaves(table: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(table, dict):
+        return {prefix.rstrip("."): table}
+    found: dict[str, object] = {}
+    for key, value in table.items():
+        found |= _leaves(value, f"{prefix}{key}.")
+    return found

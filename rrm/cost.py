@@ -1,0 +1,258 @@
+"""What training a plan will cost: judgements, questions to helpers, and a rough estimate of the time."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rrm.build import Job, assemble_node, jobs
+from rrm.build import run as train
+from rrm.errors import RrmError
+from rrm.level import Node
+from rrm.plan import ArmPlan, Cast, Effort, Plan, Study
+from rrm.records import Arm, Case, Exhibit, Response
+from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS
+from rrm.seed import Seed
+from rrm.store import Store
+
+SAMPLES = 8
+"""Items of which it is counted how many questions judging one raises."""
+
+Source = Literal["recorded", "measured", "unknown"]
+"""Where a time comes from: nodes trained in this folder, or a dry run in small."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is to do in one node, in the units that time grows with."""
+
+    rounds: int
+    cases: int
+    """Cases judged, over all rounds."""
+    steps: int
+    """Optimiser steps of the reward and policy trainers, over all rounds; 0 where they take none."""
+    exams: int
+    """Held-out items answered, over all rounds."""
+    gate: int
+    """Held-out items judged at the gate."""
+
+    def units(self, stage: str) -> int:
+        """What the time of a stage grows with."""
+        return {
+            "reward": self.steps or self.cases,
+            "policy": self.steps or self.cases,
+            "exam": self.exams,
+            "gate": self.gate,
+            "save": self.rounds,
+        }.get(stage, self.cases)
+
+
+class Rate(NamedTuple):
+    """Seconds of one stage."""
+
+    fixed: float
+    """In every round, however much is done."""
+    each: float
+    """For each unit."""
+
+
+class Cost(NamedTuple):
+    """What one node costs."""
+
+    judgements: int
+    """Comparisons that the evaluator is asked for, the gate's apart."""
+    gate_judgements: int
+    helper_questions: int
+    """Over all cases of all rounds; deterministic helpers are asked fewer, for they are asked the same thing once."""
+    seconds: float | None
+    """CPU-seconds, roughly; None: it could not be measured."""
+    source: Source
+
+
+def size(plan: Plan, name: str) -> Size:
+    """How much there is to do in a node of a plan."""
+    node = plan.node[name]
+    effort, gate = node.effort, node.gate
+    return Size(
+        rounds=effort.rounds,
+        cases=effort.rounds * effort.cases,
+        steps=_steps(node.cast, effort.rounds),
+        exams=(effort.rounds + 1) * effort.exam,
+        gate=0 if gate.on_fail == "off" else gate.items,
+    )
+
+
+def rates(points: Sequence[tuple[Size, Mapping[str, float]]]) -> dict[str, Rate]:
+    """The line through what was measured, stage by stage: through the origin, if all was of one size."""
+    found: dict[str, Rate] = {}
+    for stage in sorted({stage for _, seconds in points for stage in seconds}):
+        here = [(s.units(stage), seconds[stage], s.rounds) for s, seconds in points if stage in seconds]
+        (low, early, _), (high, late, rounds) = min(here), max(here)
+        slope = max(late - early, 0.0) / (high - low) if high > low else late / high if high else 0.0
+        fixed = max(late - slope * high, 0.0) / max(rounds, 1) if high > low or not high else 0.0
+        found[stage] = Rate(fixed, slope)
+    return found
+
+
+def seconds(known: Mapping[str, Rate], wanted: Size) -> float:
+    """An estimate for a node of that size."""
+    return sum(rate.fixed * wanted.rounds + rate.each * wanted.units(stage) for stage, rate in known.items())
+
+
+def elapsed(spent: Mapping[str, float], needs: Mapping[str, Sequence[str]], workers: int) -> float:
+    """How long nodes take side by side, each begun as soon as what it needs is done and a worker is free."""
+    done: set[str] = set(needs) - spent.keys()
+    waiting = [key for key in needs if key in spent]
+    running: list[tuple[float, str]] = []
+    now = 0.0
+    while waiting or running:
+        for key in [k for k in waiting if all(n in done or n not in needs for n in needs[k])]:
+            if len(running) < max(workers, 1):
+                waiting.remove(key)
+                heapq.heappush(running, (now + spent[key], key))
+        if not running:
+            break
+        now, key = heapq.heappop(running)
+        done.add(key)
+    return now
+
+
+def costs(wanted: Sequence[Job], study: Study, store: Store | None, *, measure: bool = True) -> dict[str, Cost]:
+    """What each job costs, by key. `store`, if there is one, says what nodes like it took in this folder.
+
+    With `measure`, a shape of node that is not recorded is trained in small, in a folder that is thrown away.
+    """
+    known = {shape: ("recorded", r) for shape, r in _recorded(store).items()} if store else {}
+    strange = {_shape(job.plan, job.name) for job in wanted} - known.keys()
+    if strange and measure:
+        known |= {shape: ("measured", r) for shape, r in _measured(study).items() if shape in strange}
+    return {job.key: _cost(job, known) for job in wanted}
+
+
+def _cost(job: Job, known: Mapping[str, tuple[Source, dict[str, Rate]]]) -> Cost:
+    plan = job.plan.node[job.name]
+    shown, much = plan.effort.candidates, size(job.plan, job.name)
+    source, found = known.get(_shape(job.plan, job.name), ("unknown", {}))
+    return Cost(
+        judgements=much.cases * max(shown - 1, 1),
+        gate_judgements=much.gate * (max(shown, 2) - 1),
+        helper_questions=round(questions(assemble_node(job)) * much.cases),
+        seconds=seconds(found, much) if found else None,
+        source=source,
+    )
+
+
+def questions(node: Node, samples: int = SAMPLES) -> float:
+    """How many questions judging a case puts to helpers, on average over a few items.
+
+    What a helper answers may decide what is asked next; the larger count of two tries is taken, in which helpers say
+    nothing, or the first answer of their answer set.
+    """
+    if not node.helpers:
+        return 0.0
+    counts = [0, 0]
+    for number in range(samples):
+        item = node.task.sample(Seed(0).at("cost", number).rng())
+        texts = list(node.task.answers(item) or ("0", "1"))[:2]
+        shown = tuple(Response(item=item.id, text=text, sample=i) for i, text in enumerate(texts))
+        for which, says in enumerate((False, True)):
+            counts[which] += _asked(node, Case(item=item, responses=shown), says=says)
+    return max(counts) / samples
+
+
+def _asked(node: Node, case: Case, *, says: bool) -> int:
+    asking, count = node.protocol.assist(node.task, case), 0
+    query = next(asking, None)
+    while query is not None:
+        helper = node.helpers.get(query.subtask)
+        answer = None
+        if helper is not None:
+            count += 1
+            texts = helper[0].task.answers(query.item) or ("0",)
+            answer = Exhibit(text=texts[0], agent=helper[0].name, about=query.about, query=query) if says else None
+        try:
+            query = asking.send(answer)
+        except StopIteration:
+            query = None
+    return count
+
+
+# -- what is known of time --------------------------------------------------------------------------------------------
+
+
+def _recorded(store: Store) -> dict[str, dict[str, Rate]]:
+    """Rates by shape, from the nodes that are trained in a folder."""
+    points: dict[str, list[tuple[Size, Mapping[str, float]]]] = {}
+    for arm in store.read("study", "arms", Arm).values():
+        plan = Plan.model_validate(arm.plan)
+        for name, key in arm.nodes.items():
+            if store.has_agent(key, "published") and (spent := store.spent(key)):
+                points.setdefault(_shape(plan, name), []).append((size(plan, name), spent))
+    return {shape: rates(found) for shape, found in points.items()}
+
+
+def _measured(study: Study) -> dict[str, dict[str, Rate]]:
+    """Rates by shape, from training every arm in small: once to get warm, then at two sizes."""
+    points: dict[str, list[tuple[Size, Mapping[str, float]]]] = {}
+    with tempfile.TemporaryDirectory(prefix="rrm-cost-") as place:
+        for turn, scale in enumerate((1, 1, 4)):
+            small = Study("cost", [ArmPlan(arm.name, {}, _shrunk(arm.plan, scale)) for arm in study.arms])
+            store = Store(Path(place) / str(turn))
+            try:
+                train(small, store, workers=1)
+            except RrmError:  # a plan that fails here fails later too, and says why then
+                continue
+            if turn:
+                for job in jobs(small)[0]:
+                    point = size(job.plan, job.name), store.spent(job.key)
+                    points.setdefault(_shape(job.plan, job.name), []).append(point)
+    return {shape: rates(found) for shape, found in points.items()}
+
+
+def _shrunk(plan: Plan, scale: int) -> Plan:
+    """The plan with little to do, and nobody to wait for."""
+    nodes = {}
+    for name, node in plan.node.items():
+        cast = node.cast
+        if EVALUATORS.get(cast.evaluator.use).interactive:
+            cast = cast.model_copy(update={"evaluator": Cast().evaluator})
+        parts: dict[str, Any] = {}
+        for role, registry in (("reward", REWARD_TRAINERS), ("policy", POLICY_TRAINERS)):
+            use = getattr(cast, role)
+            fields = registry.get(use.use).Settings.model_fields
+            few = {k: 3 * scale for k in ("steps", "last_steps") if k in fields}
+            parts[role] = type(use).model_validate({**use.model_dump(), **few})
+        effort = Effort(rounds=2, cases=8 * scale, exam=16 * scale, candidates=node.effort.candidates)
+        gate = node.gate.model_copy(update={"items": 4 * scale, "on_fail": _lenient(node.gate.on_fail)})
+        changed = {"cast": cast.model_copy(update=parts), "effort": effort, "gate": gate}
+        nodes[name] = node.model_copy(update=changed)
+    return plan.model_copy(update={"seed": 0, "node": nodes})
+
+
+def _lenient(on_fail: str) -> str:
+    return "off" if on_fail == "off" else "warn"
+
+
+def _shape(plan: Plan, name: str) -> str:
+    """What decides how long a unit of work takes: the task and the cast, however much of it there is."""
+    node = plan.node[name]
+    cast = node.cast.model_dump(mode="json", exclude={"evaluator"})
+    cast["evaluator"] = node.cast.evaluator.model_dump(mode="json")
+    if EVALUATORS.get(node.cast.evaluator.use).interactive:
+        cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
+    for role in ("reward", "policy"):
+        cast[role] = {k: v for k, v in cast[role].items() if k not in ("steps", "last_steps")}
+    return json.dumps([node.task.model_dump(mode="json"), cast, sorted(node.helped_by)], sort_keys=True)
+
+
+def _steps(cast: Cast, rounds: int) -> int:
+    total = 0
+    for use, registry in ((cast.reward, REWARD_TRAINERS), (cast.policy, POLICY_TRAINERS)):
+        settings = registry.build(use.use, dict(use.model_extra or {})).settings.model_dump()
+        total += settings.get("steps", 0) * (rounds - 1) + settings.get("last_steps", settings.get("steps", 0))
+    return total
