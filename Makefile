@@ -1,6 +1,6 @@
 # `make demo` runs the main study from a fresh clone, `make test` every check; each sets up what it needs in .venv.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: demo test format clean

@@ -101,6 +101,11 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
         "policy": cast.policy.build(POLICY_TRAINERS, f"{where}.policy"),
     }
     own = _wraps(cast.wrapped_in, f"{where}.wrapped_in")
+    with _said_at(f"{where}.assistant"):
+        agent.check(task)
+    for role in ("selection", "reward", "policy"):
+        with _said_at(f"{where}.{role}"):
+            parts[role].check(task, agent)
     terms = [(t, t.build(REWARD_TERMS, f"{where}.terms")) for t in cast.terms]
     edges = {s: (nodes[h.node], _wraps(h.wrapped_in, f"node.{name}.helped_by.{s}")) for s, h in spec.helped_by.items()}
     start = nodes[spec.start] if spec.start else None
@@ -131,6 +136,15 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
         start=start,
         **parts,
     )
+
+
+@contextmanager
+def _said_at(where: str) -> Iterator[None]:
+    """A fault of the plan is told with its place."""
+    try:
+        yield
+    except PlanError as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
 def _wraps(uses: Sequence[Use], where: str) -> list[Wrapper]:

@@ -264,8 +264,9 @@ class Level:
         """Who could answer this level's items without having been trained on them."""
         node = self.node
         alike = [h for h, _ in node.helpers.values() if h.task.name() == node.task.name()]
-        source = node.start or (alike[0] if alike else None)
-        return published(source, self.store).assistant if source else None
+        if node.start:
+            return self._prepared()
+        return published(alike[0], self.store).assistant if alike else None
 
     def _examine(self, moment: str, agent: Assistant, reward: RewardModel | None) -> None:
         with self._clock("exam"):

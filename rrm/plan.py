@@ -343,6 +343,8 @@ def _known_keys(place: tuple[int | str, ...]) -> str:
                 return ""
             model = kind
     known = (
-        ["seed", "cast", "effort", "gate", "node", "arm", "vary", "fast"] if model is Plan else list(model.model_fields)
+        ["seed", "cast", "effort", "gate", "node", "family", "arm", "vary", "fast"]
+        if model is Plan
+        else list(model.model_fields)
     )
     return suggest(str(place[-1]), known)

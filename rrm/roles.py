@@ -127,6 +127,9 @@ class Assistant(Component):
         """Whether the same item always gets the same answer, whatever the seed: then it need be asked only once."""
         return False
 
+    def check(self, task: Task) -> None:
+        """Raise PlanError, saying what to cast instead, if it cannot answer such a task: asked as a plan is loaded."""
+
     def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
         """Make ready to be trained on `task`, with the weights of `start` where they are given."""
         return self
@@ -158,6 +161,9 @@ class Wrapper(Assistant):
         new = type(self)(self.settings)
         new.inner, new.task = inner, task
         return new
+
+    def check(self, task: Task) -> None:
+        self.inner.check(task)
 
     def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
         return self.around(self.inner.prepare(task, start=start, seed=seed), task)
@@ -211,6 +217,9 @@ class SoFar(NamedTuple):
 class Selection(Component):
     """Which items are put before the evaluator (active learning)."""
 
+    def check(self, task: Task, assistant: Assistant) -> None:
+        """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""
+
     @abstractmethod
     def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
         """`count` items of the training split."""
@@ -237,6 +246,9 @@ class RewardModel(ABC):
 
 class RewardTrainer(Component):
     """Learns a reward model from feedback."""
+
+    def check(self, task: Task, assistant: Assistant) -> None:
+        """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""
 
     @abstractmethod
     def fit(
@@ -266,6 +278,9 @@ class RewardTerm(Component):
 
 class PolicyTrainer(Component):
     """Turns an assistant and a reward model into a better assistant, leaving both as they were."""
+
+    def check(self, task: Task, assistant: Assistant) -> None:
+        """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""
 
     @abstractmethod
     def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:

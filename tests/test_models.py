@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,10 @@ def test_any_text_has_tokens(text: str) -> None:
 # -- the optimiser ----------------------------------------------------------------------------------------------------
 
 
+def squares(line: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return (line(x)[:, 0] - x.sum(1) - 1).square().mean()
+
+
 def learn(rounds: list[int], stop_after: int | None, folder: Path) -> list[float]:
     """Fit a line over rounds, writing to disk and reading back after round `stop_after`."""
     torch.manual_seed(0)
@@ -165,14 +170,15 @@ def learn(rounds: list[int], stop_after: int | None, folder: Path) -> list[float
     schedule = Schedule(steps=7, last_steps=11, rate=0.05, warm_up=4)
     for number in rounds:
         optimizer = Optimizer.over([([line.weight], 1.0), ([line.bias], 0.5)], schedule, memory)
-        optimizer.run(Turn(number, len(rounds)), lambda step: (line(x)[:, 0] - x.sum(1) - 1).square().mean())
+        fit = functools.partial(squares, line, x)
+        optimizer.run(Turn(number, len(rounds)), lambda _, fit=fit: fit())  # type: ignore[misc]
         memory = optimizer.memory()
         if number == stop_after:
             weights.save(folder / "weights.safetensors", line.state_dict())
             weights.save(folder / "memory.safetensors", memory)
             line, memory = nn.Linear(3, 1), weights.read(folder / "memory.safetensors")
             weights.restore(line, folder / "weights.safetensors")
-    return [*line.weight.detach().flatten().tolist(), float(line.bias)]
+    return [*line.weight.detach().flatten().tolist(), float(line.bias.detach())]
 
 
 def test_an_interrupted_optimiser_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:

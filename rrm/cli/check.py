@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ def check(
     what: Annotated[str, typer.Argument(metavar="PLAN|COMPONENT", help="A .toml file, KIND:NAME, or FILE.py:CLASS.")],
     set_: Sets = None,
     task: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             metavar="TASK", help="The task that a component is tried on.", show_default="column-sum, or one that suits"
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -21,7 +21,7 @@ def export(
     run: RunFolder,
     format_: Annotated[Literal["jsonl"], typer.Option("--format", help="One JSON object a line.")] = "jsonl",
     out: Annotated[
-        Optional[Path], typer.Option("--out", "-o", metavar="PATH", help="A file.", show_default="stdout")
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="A file.", show_default="stdout")
     ] = None,
 ) -> None:
     """Print every record of a run, timings left out: node, stream, number, id, type, record.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ from rrm.cli.arguments import Arms, PlanFile, Sets
 def graph(
     plan: PlanFile,
     out: Annotated[
-        Optional[Path], typer.Option("--out", "-o", metavar="PATH", help="A picture: .svg or .png.", show_default=False)
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="A picture: .svg or .png.", show_default=False)
     ] = None,
     arm: Arms = None,
     set_: Sets = None,

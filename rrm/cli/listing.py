@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @app.command(name="list")
 def list_(
     kind: Annotated[
-        Optional[str],
+        str | None,
         typer.Argument(metavar="KIND", help="task, assistant, evaluator, protocol, …", show_default=False),
     ] = None,
     as_json: Json = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +17,7 @@ def new(
     kind: Annotated[Literal["task", "assistant", "evaluator", "protocol"], typer.Argument(help="Which role it plays.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Words with dashes, as in word-chain.")],
     out: Annotated[
-        Optional[Path], typer.Option("--out", "-o", metavar="PATH", help="A file.", show_default="<name>.py, here")
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="A file.", show_default="<name>.py, here")
     ] = None,
 ) -> None:
     """Write a small component that works and keeps the contract of its role.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rrm.cli import app
-from rrm.cli.arguments import Arms, Fast, Json, Out, PlanFile, Sets, Workers, folder_for
+from rrm.cli.arguments import Arms, Fast, Json, Out, PlanFile, Sets, Workers, folder_for, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,13 +80,12 @@ def plan(
 
 
 def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folder: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from rrm.inert import inert
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = results()
     table = Table(box=None, pad_edge=False)
     for column in ("node", "arms", "state", "judgements", "questions", "CPU-s"):
         table.add_column(column, justify="right" if column in ("judgements", "questions", "CPU-s") else "left")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rrm.cli import app
-from rrm.cli.arguments import Json
+from rrm.cli.arguments import Json, results
 
 if TYPE_CHECKING:
     from rrm.store import Store
@@ -20,7 +20,7 @@ def report(
     run: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     as_json: Json = False,
     html: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option("--html", metavar="PATH", help="Where the page goes.", show_default="RUN/report.html"),
     ] = None,
 ) -> None:
@@ -55,16 +55,11 @@ def report(
 
 def publish(store: Store, html: Path | None = None) -> None:
     """Print a run's tables, write its page, and say where that is."""
-    from rich.console import Console
-
     from rrm.inert import inert
     from rrm.report import Report
 
     found = Report.from_store(store)
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=100)
-    found.print(console)
+    found.print(results())
     page = html or store.folder / "report.html"
     found.write_html(page)
     typer.echo(f"report: {inert(str(page))}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rrm.cli import app
-from rrm.cli.arguments import RunFolder
+from rrm.cli.arguments import RunFolder, results
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def show(
     run: RunFolder,
     case: Annotated[
-        Optional[str], typer.Argument(metavar="CASE", help="A case: its id, or NODE/STREAM/NUMBER.", show_default=False)
+        str | None, typer.Argument(metavar="CASE", help="A case: its id, or NODE/STREAM/NUMBER.", show_default=False)
     ] = None,
 ) -> None:
     """Show the nodes of a run and how far they are, or one case as the evaluator saw it.
@@ -32,12 +32,10 @@ def show(
 
     Whatever an agent wrote is shown as text: nothing hides, moves the cursor, or is run.
     """
-    from rich.console import Console
-
     from rrm.store import Store
 
     store = Store(run, create=False)
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = results()
     if case is None:
         _nodes(store, console)
     else:

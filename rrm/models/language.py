@@ -20,20 +20,16 @@ from rrm.models.tokens import Bytes, Characters, Pretrained, Tokens
 from rrm.records import Item, Record
 from rrm.seed import Seed
 
-_SMALL: dict[str, JsonValue] = {
+_DEFAULT: dict[str, JsonValue] = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "intermediate_size": 128,
-    "n_inner": 128,
-    "ffn_dim": 128,
     # transformers' default 0.02 is for widths of a thousand: at 64 the signal all but vanishes at first.
     "initializer_range": 0.06,
     # The same function as GPT-2's gelu_new, which costs a fifth of a small model's time.
     "activation_function": "gelu_pytorch_tanh",
 }
-"""Sizes that an architecture gets unless the plan says otherwise; those that it does not have are left out."""
+"""Small sizes that an architecture gets unless the plan says otherwise."""
 
 
 class LanguageSettings(Record):
@@ -170,35 +166,36 @@ class PromptedScorer(Scorer):
 def _built(settings: LanguageSettings) -> tuple[Tokens, Any]:
     transformers = import_module("transformers")
     tokens: Tokens = Characters(settings.alphabet) if settings.alphabet else Bytes()
-    name = settings.architecture
+    name, version = settings.architecture, transformers.__version__
     if name not in transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise PlanError(
-            f"architecture {name!r} is no causal language model that transformers {transformers.__version__} knows"
-        )
-    known = transformers.AutoConfig.for_model(name)
-    sizes = {k: v for k, v in _SMALL.items() if _settable(known, k)} | settings.config
-    own = {"vocab_size": "alphabet", "max_position_embeddings": "longest and max_new_tokens"}
-    for key in settings.config:
-        if key in own:
-            raise PlanError(f"config key {key!r} follows from the assistant's settings: set {own[key]} instead")
-        if not _settable(known, key):
-            raise PlanError(
-                f"architecture {name!r} has no config key {key!r}: see {type(known).__name__} in transformers"
-            )
-    sizes |= {
-        "vocab_size": tokens.size, "bos_token_id": tokens.end, "eos_token_id": tokens.end, "pad_token_id": None,
-        "max_position_embeddings": settings.longest + settings.max_new_tokens,
-    }  # fmt: skip
-    width, heads = sizes.get("hidden_size"), sizes.get("num_attention_heads")
-    if _settable(known, "head_dim") and isinstance(width, int) and isinstance(heads, int) and heads:
-        sizes.setdefault("head_dim", width // heads)
-    if _settable(known, "word_embed_proj_dim"):
-        sizes.setdefault("word_embed_proj_dim", width)
+        raise PlanError(f"transformers {version} knows no causal language model of architecture {name!r}")
+    config = _sizes(transformers.AutoConfig.for_model(name), settings, tokens)
     try:
-        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(name, **sizes))
+        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(name, **config))
     except Exception as error:  # whatever transformers makes of sizes that do not fit together
         raise PlanError(f"architecture {name!r} cannot be built with {settings.config}: {_line(error)}") from None
     return tokens, _checked(model, name)
+
+
+def _sizes(known: Any, settings: LanguageSettings, tokens: Tokens) -> dict[str, JsonValue]:
+    """An architecture's config: what the plan says, small sizes for the rest. `known` has the architecture's keys."""
+    follows = {"vocab_size": "alphabet", "max_position_embeddings": "longest and max_new_tokens"}
+    for key in settings.config:
+        if key in follows:
+            raise PlanError(f"config key {key!r} follows from the assistant's settings: set {follows[key]} instead")
+        if not _settable(known, key):
+            where = f"see {type(known).__name__} in transformers"
+            raise PlanError(f"architecture {settings.architecture!r} has no config key {key!r}: {where}")
+    sizes = _DEFAULT | settings.config
+    width, heads = sizes["hidden_size"], sizes["num_attention_heads"]
+    derived: dict[str, JsonValue] = {"num_key_value_heads": heads, "word_embed_proj_dim": width}
+    if isinstance(width, int) and isinstance(heads, int) and heads > 0:
+        derived |= {"intermediate_size": 2 * width, "n_inner": 2 * width, "ffn_dim": 2 * width}
+        derived |= {"head_dim": width // heads}
+    needed = {"bos_token_id": tokens.end, "eos_token_id": tokens.end, "pad_token_id": None}
+    longest = settings.longest + settings.max_new_tokens
+    sizes = derived | sizes | needed | {"vocab_size": tokens.size, "max_position_embeddings": longest}
+    return {key: value for key, value in sizes.items() if key in needed or _settable(known, key)}
 
 
 def _settable(config: Any, key: str) -> bool:

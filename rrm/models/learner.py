@@ -98,6 +98,9 @@ class Learner(TorchAssistant):
     def deterministic(self) -> bool:
         return self.settings.temperature == 0
 
+    def check(self, task: Task) -> None:
+        _answers(task, Seed(0))
+
     def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
         new = copy.copy(self)
         new.answers, new.memory = _answers(task, seed), {}

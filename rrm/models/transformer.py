@@ -26,14 +26,14 @@ class Block(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None = None, *, only: int | None = None) -> Tensor:
         """(batch, places, width) to the same; `only` computes one place's row, which is all that a read-out needs.
 
-        `bias` (heads or 1, places, places) is added to the attention logits; -inf hides a place.
+        `bias` (…, heads or 1, places or 1, places) is added to the attention logits; -inf hides a place.
         """
         batch, places, width = x.shape
         normed = self.before_attention(x)
         asking = normed
         if only is not None:
             x, asking = x[:, only : only + 1], normed[:, only : only + 1]
-            bias = None if bias is None else bias[..., only : only + 1, :]
+            bias = bias if bias is None or bias.shape[-2] == 1 else bias[..., only : only + 1, :]
         each = width // self.heads
         query = self.query(asking).view(batch, -1, self.heads, each).transpose(1, 2)
         key, value = self.key_value(normed).view(batch, places, 2, self.heads, each).permute(2, 0, 3, 1, 4)

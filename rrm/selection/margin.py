@@ -10,7 +10,7 @@ from pydantic import Field
 
 from rrm.errors import PlanError
 from rrm.records import Item
-from rrm.roles import Selection, SoFar, Task
+from rrm.roles import Assistant, Selection, SoFar, Task
 from rrm.seed import Seed
 from rrm.selection._pool import evenly, half_active, shuffled
 
@@ -30,6 +30,14 @@ class Margin(Selection):
         """Of any other task, fresh items drawn for each one chosen."""
 
     settings: Settings
+
+    def check(self, task: Task, assistant: Assistant) -> None:
+        answers = task.answers(task.sample(Seed(0).rng()))
+        if self.settings.active and (answers is None or len(answers) < 2):
+            raise PlanError(
+                f"selection 'margin' needs a finite answer set, and task {task.name()!r} has none: "
+                'cast selection = { use = "random" }'
+            )
 
     def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
         reward = so_far.reward

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rrm.errors import PlanError
-from rrm.models.learner import rewrapped, torch_in
+from rrm.models.learner import TorchAssistant, rewrapped, torch_in
 from rrm.models.optimizer import Optimizer, Schedule
 from rrm.roles import Assistant, PolicyTrainer, RewardModel, Task, Turn
 from rrm.seed import Seed
@@ -28,10 +28,21 @@ class ExpertIteration(PolicyTrainer):
 
     settings: Settings
 
-    def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
+    def check(self, task: Task, assistant: Assistant) -> None:
+        self._source(assistant)
+
+    def _source(self, assistant: Assistant) -> TorchAssistant:
+        """The assistant with weights. Raises PlanError if there is none."""
         source = torch_in(assistant)
         if source is None:
-            raise PlanError(f"policy 'expert-iteration' needs an assistant with weights; {assistant.name()!r} has none")
+            raise PlanError(
+                f"policy 'expert-iteration' needs an assistant with weights, and {assistant.name()!r} has none: "
+                'cast one that learns, or policy = { use = "best-of-n" }'
+            )
+        return source
+
+    def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
+        source = self._source(assistant)
         items = [task.sample(seed.at("item", i).rng()) for i in range(self.settings.pool)]
         texts = source.propose(items, n=self.settings.n, seeds=[seed.at("answer", i) for i in range(len(items))])
         best = reward.score(items, texts).mean.argmax(1)

@@ -36,10 +36,21 @@ class PolicyGradient(PolicyTrainer):
 
     settings: Settings
 
-    def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
+    def check(self, task: Task, assistant: Assistant) -> None:
+        self._source(assistant)
+
+    def _source(self, assistant: Assistant) -> TorchAssistant:
+        """The assistant with weights. Raises PlanError if there is none."""
         source = torch_in(assistant)
         if source is None:
-            raise PlanError(f"policy 'policy-gradient' needs an assistant with weights; {assistant.name()!r} has none")
+            raise PlanError(
+                f"policy 'policy-gradient' needs an assistant with weights, and {assistant.name()!r} has none: "
+                'cast one that learns, or policy = { use = "best-of-n" }'
+            )
+        return source
+
+    def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
+        source = self._source(assistant)
         agent = source.successor(copy.deepcopy(source.network).train(), {})
         optimizer = Optimizer.over(agent.groups(fresh=turn.fresh), self.settings, source.memory)
         finite = isinstance(agent, Learner)

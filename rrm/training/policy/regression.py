@@ -35,6 +35,14 @@ class Regression(PolicyTrainer):
 
     settings: Settings
 
+    def check(self, task: Task, assistant: Assistant) -> None:
+        if torch_in(assistant) is None or task.answers(task.sample(Seed(0).rng())) is None:
+            raise PlanError(
+                f"policy 'regression' needs a task with a finite answer set and an assistant that learns to choose "
+                f'from it, not {task.name()!r} and {assistant.name()!r}: write policy = {{ use = "best-of-n" }}, or, '
+                'for an assistant that learns to write, "policy-gradient"'
+            )
+
     def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
         learner = torch_in(assistant)
         if not isinstance(learner, Learner):

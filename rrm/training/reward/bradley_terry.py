@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rrm.errors import PlanError
 from rrm.models import weights
-from rrm.models.learner import torch_in
+from rrm.models.learner import TorchAssistant, torch_in
 from rrm.models.optimizer import Memory, Optimizer, Schedule
 from rrm.models.scorer import Scorer
 from rrm.records import Item
@@ -36,11 +36,24 @@ class BradleyTerry(RewardTrainer):
         tie_weight: float = Field(default=0.25, ge=0)
         """What a tie counts beside a preference."""
         ridge: float = Field(default=1e-3, ge=0)
-        """Penalty on squared rewards, which holds the free constant in place."""
+        """Penalty on squared differences from the mean reward of an item's candidates."""
         whole: int = Field(default=256, ge=0)
         """Up to so many different items, every step sees them all; above, a batch of them."""
 
     settings: Settings
+
+    def check(self, task: Task, assistant: Assistant) -> None:
+        self._source(assistant)
+
+    def _source(self, assistant: Assistant) -> TorchAssistant:
+        """The assistant whose architecture the networks take after. Raises PlanError if there is none."""
+        source = torch_in(assistant)
+        if source is None:
+            raise PlanError(
+                f"reward 'bradley-terry' takes its network after the assistant's, and {assistant.name()!r} has none: "
+                'cast one that learns, or reward = { use = "tally" }'
+            )
+        return source
 
     def fit(
         self,
@@ -53,18 +66,15 @@ class BradleyTerry(RewardTrainer):
         seed: Seed,
     ) -> RewardModel:
         """Raises PlanError if the assistant has no network to take after."""
-        source = torch_in(assistant)
-        if source is None:
-            raise PlanError(
-                f"reward 'bradley-terry' takes its network after the assistant's, and {assistant.name()!r} has none: "
-                'cast one that learns, or reward = { use = "tally" }'
-            )
+        source = self._source(assistant)
         table = ChoiceTable.of(judged, task, tie_weight=self.settings.tie_weight)
         before = start.members if isinstance(start, NetworkReward) else ()
         members = []
         for number in range(self.settings.ensemble):
             at = seed.at("member", number)
-            member = before[number] if number < len(before) else Member(source.scorer(task, seed=at.at("weights")), {})
+            member = Member(source.scorer(task, seed=at.at("weights")), {})
+            if number < len(before):
+                member = _going_on(member, before[number], turn)
             members.append(self._trained(member, table, turn, at))
         return NetworkReward(members)
 
@@ -82,16 +92,15 @@ class BradleyTerry(RewardTrainer):
             def loss(_: int) -> Tensor:
                 rows = slice(None) if whole else torch.randint(0, len(table), (size,))
                 scores = network(*(c[rows] for c in codes))
-                penalty: Tensor = self.settings.ridge * scores.square().mean()
+                centred = scores - scores.mean(1, keepdim=True)
+                penalty: Tensor = self.settings.ridge * centred.square().mean()
                 return table.loss(scores, rows) + penalty
 
             optimizer.run(turn, loss)
         return Member(network.eval(), optimizer.memory())
 
     def load(self, folder: Path, *, task: Task, assistant: Assistant) -> RewardModel:
-        source = torch_in(assistant)
-        if source is None:
-            raise PlanError(f"{assistant.name()!r} has no network for its reward model")
+        source = self._source(assistant)
         members = []
         for number in range(self.settings.ensemble):
             network = source.scorer(task, seed=Seed(0))
@@ -99,6 +108,20 @@ class BradleyTerry(RewardTrainer):
             memory = folder / f"optimizer-{number}.safetensors"
             members.append(Member(network.eval(), weights.read(memory) if memory.is_file() else {}))
         return NetworkReward(members)
+
+
+def _going_on(new: Member, old: Member, turn: Turn) -> Member:
+    """From the last round's network, or from another level's weights in a network for this level's answers."""
+    if turn.number:
+        return old
+    try:
+        new.network.load_state_dict(old.network.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise PlanError(
+            f"the reward model to start from is of another network than the assistant's: {reason}"
+        ) from None
+    return new
 
 
 @dataclass(frozen=True)

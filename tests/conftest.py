@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from rrm.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+STUDY = """\
+# Sums in two levels, small.
+#   rrm run study.toml
+seed = 7
+effort = { rounds = 2, cases = 6, exam = 8 }
+gate = { items = 4 }
+
+[cast]
+assistant = { use = "careless-adder", slip = 0.5 }
+evaluator = { use = "simulated", budget = 5 }
+reward    = { use = "tally" }
+policy    = { use = "best-of-n", n = 4 }
+
+[node.block]
+task = { use = "column-sum", length = 4 }
+
+[node.total]
+task = { use = "column-sum", length = 16 }
+helped_by = { block = "block" }
+"""
+"""A study that needs no torch: two nodes, one arm."""
+
+
+class Said(NamedTuple):
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Rrm = Callable[..., Said]
+
+
+@pytest.fixture
+def rrm(capsys: pytest.CaptureFixture[str]) -> Rrm:
+    """The command line, called in this process as a shell would call it."""
+
+    def call(*arguments: object) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int | None)
+        return Said(end.value.code or 0, out, err)
+
+    return call
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """The small study, as a file."""
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path

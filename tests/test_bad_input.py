@@ -1,0 +1,413 @@
+"""What people get wrong, and what machines do to files: one clear line, exit 1, and nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import STUDY, Rrm
+
+ROOT = Path(__file__).parent.parent
+
+
+def one_line(err: str) -> str:
+    """The message, of which there is to be exactly one, without a traceback."""
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("rrm: ")]
+    assert len(lines) == 1, err
+    assert err.strip().splitlines()[-1] == lines[0]
+    return lines[0]
+
+
+def changed(*changes: tuple[str, str]) -> str:
+    text = STUDY
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+ADDER, BLOCK, HELP = 'use = "careless-adder", slip = 0.5', "length = 4", 'helped_by = { block = "block" }'
+
+WRONG_PLANS = {
+    "unknown task": (changed(('"column-sum", length = 16', '"colum-sum"')), ["node.total.task", "Did you mean 'column-sum'"]),
+    "unknown assistant": (changed(("careless-adder", "carless-adder")), ["cast.assistant", "Did you mean 'careless-adder'"]),
+    "unknown evaluator": (changed(('"simulated"', '"simulatd"')), ["cast.evaluator", "Did you mean 'simulated'"]),
+    "unknown reward trainer": (changed(('"tally"', '"taly"')), ["cast.reward", "Did you mean 'tally'"]),
+    "unknown policy trainer": (changed(('"best-of-n"', '"best-of"')), ["cast.policy", "Did you mean 'best-of-n'"]),
+    "unknown protocol": (changed(("[cast]", '[cast]\nprotocol = { use = "recursiv" }')), ["Did you mean 'recursive'"]),
+    "unknown selection": (changed(("[cast]", '[cast]\nselection = { use = "randm" }')), ["Did you mean 'random'"]),
+    "unknown wrapper": (changed(("[cast]", '[cast]\nwrapped_in = [{ use = "corupted" }]')), ["Did you mean 'corrupted'"]),
+    "unknown setting": (changed(("slip = 0.5", "slipp = 0.5")), ["has no setting 'slipp'", "Did you mean 'slip'"]),
+    "setting of the wrong type": (changed(("slip = 0.5", 'slip = "often"')), ["'careless-adder', slip", "'often'"]),
+    "setting out of range": (changed(("slip = 0.5", "slip = 1.5")), ["'careless-adder', slip", "less than or equal to 1"]),
+    "settings at odds": (changed(("length = 16", "length = 17")), ["node.total.task", "does not divide"]),
+    "missing setting": (changed(('"simulated", budget = 5', '"replay"')), ["'replay' needs the setting 'run'"]),
+    "unknown subtask": (changed(("{ block =", "{ blok =")), ["has no subtask 'blok'", "['block']"]),
+    "unknown helper": (changed(('= "block" }', '= "blok" }')), ["no node is called 'blok'", "Did you mean 'block'"]),
+    "helper of another family": (
+        changed((f'"column-sum", {BLOCK}', '"minimax"'), (ADDER, 'use = "answer-book"')),
+        ["node.total.helped_by.block", "'minimax'"],
+    ),
+    "helper of the wrong level": (changed((BLOCK, "length = 8")), ["'block' does not answer such questions", "settings"]),
+    "helps itself": (changed(('= "block" }', '= "total" }')), ["circles: total -> total"]),
+    "a circle": (changed((BLOCK + " }", BLOCK + ' }\nhelped_by = { block = "total" }')), ["circles", "block", "total"]),
+    "unknown start": (changed((HELP, HELP + '\nstart = "blok"')), ["node.total.start", "Did you mean 'block'"]),
+    "starts go in circles": (changed((BLOCK + " }", BLOCK + ' }\nstart = "total"')), ["wait for each other"]),
+    "unknown key on top": (changed(("seed = 7", "sed = 7")), ["sed", "Did you mean 'seed'"]),
+    "unknown key in a node": (changed((HELP, HELP.replace("helped_by", "helpd_by"))), ["Did you mean 'helped_by'"]),
+    "unknown key in effort": (changed(("cases = 6", "casses = 6")), ["casses", "Did you mean 'cases'"]),
+    "unknown key in cast": (changed(("reward    =", "rewards =")), ["rewards", "Did you mean 'reward'"]),
+    "unknown key in gate": (changed(("{ items = 4 }", "{ item = 4 }")), ["gate.item", "Did you mean 'items'"]),
+    "a part without use": (changed(('use = "tally"', 'name = "tally"')), ["cast.reward.use", "missing"]),
+    "bad gate word": (changed(("gate = { items = 4 }", 'gate = "maybe"')), ["gate", "'warn', 'stop' or 'off'"]),
+    "no cases": (changed(("cases = 6", "cases = 0")), ["effort.cases", "greater than or equal to 1"]),
+    "half a round": (changed(("rounds = 2", "rounds = 1.5")), ["effort.rounds", "1.5"]),
+    "seed is a word": (changed(("seed = 7", 'seed = "seven"')), ["seed", "'seven'"]),
+    "no nodes": (STUDY.split("[node.")[0], ["at least one [node.NAME]"]),
+    "a node that is no table": (STUDY.split("[node.")[0] + '\n[node]\nblock = "column-sum"', ["node.block", "table"]),
+    "a node without a task": (changed(('task = { use = "column-sum", length = 4 }', "")), ["node.block.task", "missing"]),
+    "unknown family": (changed((HELP, HELP + '\nfamily = "sums"')), ["family", "sums"]),
+    "vary is not a list": (STUDY + "[vary]\nseed = 3\n", ["vary.seed", "[0, 1, 2]"]),
+    "vary is empty": (STUDY + "[vary]\nseed = []\n", ["vary.seed", "[0, 1, 2]"]),
+    "vary of an unknown key": (STUDY + "[vary]\neffort.case = [1, 2]\n", ["case", "Did you mean 'cases'"]),
+    "arms are no tables": (STUDY + "[arm]\nplain = 3\n", ["arm", "table"]),
+    "unknown key in an arm": (STUDY + '[arm.plain]\ncasts = { evaluator = { use = "oracle" } }\n', ["casts", "'cast'"]),
+    "a wrapper as assistant": (changed((ADDER, 'use = "corrupted"')), ["wraps another assistant", "wrapped_in"]),
+    "an assistant as wrapper": (
+        changed(("[cast]", '[cast]\nwrapped_in = [{ use = "careless-adder" }]')),
+        ["does not wrap another assistant"],
+    ),
+    "a class file that is missing": (changed(('"careless-adder"', '"lost.py:Lost"')), ["there is no file 'lost.py'"]),
+    "not TOML": ("seed = = 3", ["not valid TOML", "line 1"]),
+    "empty": ("", ["at least one [node.NAME]"]),
+    "no text for letter counting": (
+        changed(('"column-sum", length = 16 }\nhelped_by = { block = "block" }', '"letter-count", text = "lost.txt" }')),
+        ["lost.txt"],
+    ),
+    "regression without finite answers": (changed(('"best-of-n", n = 4', '"regression"')), ["finite answer set", "best-of-n"]),
+    "gradients for an assistant without weights": (changed(('"best-of-n", n = 4', '"policy-gradient"')), ["has none"]),
+    "bradley-terry with a scripted assistant": (changed(('"tally"', '"bradley-terry"')), ["'careless-adder' has none", "tally"]),
+    "margin without finite answers": (changed(("[cast]", '[cast]\nselection = { use = "margin" }')), ["finite answer set"]),
+    "a learner without finite answers": (changed((ADDER, 'use = "word-transformer"')), ["no finite answer set"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG_PLANS)
+def test_a_wrong_plan_is_told_in_one_line_and_leaves_nothing(what: str, tmp_path: Path, rrm: Rrm) -> None:
+    text, words = WRONG_PLANS[what]
+    path, out = tmp_path / "plan.toml", tmp_path / "out"
+    path.write_text(text)
+    for command in (["run", path, "--out", out], ["check", path]):
+        said = rrm(*command)
+        line = one_line(said.err)
+        assert said.code == 1
+        assert all(word in line for word in words), line
+        assert said.out == ""
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: None, ["there is no plan"]),
+        (lambda p: p.mkdir(), ["is a folder", ".toml"]),
+        (lambda p: p.write_bytes(b"\xff\xfe\x00"), ["cannot be read"]),
+    ],
+    ids=["missing", "a folder", "not UTF-8"],
+)
+def test_a_plan_that_cannot_be_read(make: Callable[[Path], object], words: list[str], tmp_path: Path, rrm: Rrm) -> None:
+    make(tmp_path / "plan.toml")
+    said = rrm("run", tmp_path / "plan.toml", "--out", tmp_path / "out")
+    assert said.code == 1
+    assert all(word in one_line(said.err) for word in words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_with_a_name_nearly_right_is_suggested(study: Path, rrm: Rrm) -> None:
+    assert f"Did you mean {str(study)!r}" in one_line(rrm("run", study.with_name("studdy.toml")).err)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--arm", "recursiv"], ["no arm is called 'recursiv'", "run"]),
+        (["--set", "effort.cases"], ["key=value", "effort.cases=100"]),
+        (["--set", "effort.casses=3"], ["casses", "Did you mean 'cases'"]),
+        (["--set", "efort.cases=3"], ["efort", "Did you mean 'effort'"]),
+        (["--set", "node.totl.start=block"], ["node.totl"]),
+        (["--set", "effort=3"], ["effort"]),
+        (["--set", "cast.evaluator=oracle"], ["evaluator"]),
+    ],
+)
+def test_options_that_do_not_fit_the_plan(options: list[str], words: list[str], study: Path, rrm: Rrm) -> None:
+    out = study.with_name("out")
+    said = rrm("run", study, "--out", out, *options)
+    assert said.code == 1
+    assert all(word in one_line(said.err) for word in words), said.err
+    assert not out.exists()
+
+
+COMPONENT_FILES = {
+    "does not import": ("import nowhere_to_be_found\n", "Mine", ["cannot be imported", "nowhere_to_be_found"]),
+    "is not Python": ("class Mine(\n", "Mine", ["cannot be imported", "SyntaxError"]),
+    "lacks the class": ("class Mien: ...\n", "Mine", ["defines no 'Mine'", "Did you mean 'Mien'"]),
+    "has a class of no role": ("class Mine: ...\n", "Mine", ["is not a", "subclass of rrm."]),
+    "has a class of another role": ("from rrm import Selection\nclass Mine(Selection): ...\n", "Mine", ["rrm.Assistant"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", COMPONENT_FILES)
+def test_a_component_file_that(what: str, tmp_path: Path, rrm: Rrm) -> None:
+    source, name, words = COMPONENT_FILES[what]
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    plan = tmp_path / "plan.toml"
+    plan.write_text(changed(('"careless-adder", slip = 0.5', f'"{file}:{name}"')))
+    said = rrm("run", plan, "--out", tmp_path / "out")
+    assert said.code == 1
+    assert all(word in one_line(said.err) for word in words), said.err
+    assert not (tmp_path / "out").exists()
+
+
+# -- the run's folder -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(study: Path, rrm: Rrm) -> Path:
+    """A finished run of the small study."""
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "--workers", 1, "-q").code == 0
+    return out
+
+
+def test_the_folder_is_a_file(study: Path, rrm: Rrm) -> None:
+    file = study.with_name("file")
+    file.write_text("mine")
+    for out in (file, file / "below"):
+        said = rrm("run", study, "--out", out)
+        assert said.code == 1
+        assert "cannot be used as a run's folder" in one_line(said.err)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder where nobody may write")
+def test_the_folder_cannot_be_written_to(study: Path, rrm: Rrm) -> None:
+    for out in ("/proc", "/proc/rrm"):
+        said = rrm("run", study, "--out", out)
+        assert said.code == 1
+        one_line(said.err)
+
+
+RECORDS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "random bytes": (lambda p: p.write_bytes(os.urandom(8192)), ["not a record of rrm", "--out"]),
+    "text": (lambda p: p.write_text("dear diary\n" * 1000), ["not a record of rrm"]),
+    "nothing": (lambda p: p.write_bytes(b""), ["is empty"]),
+    "another program's": (lambda p: (p.unlink(), sql(p, "create table t (x)")), ["is not a record of rrm"]),
+    "cut in half": (lambda p: os.truncate(p, p.stat().st_size // 2), ["damaged"]),
+    "newer": (lambda p: sql(p, "update meta set value = '999'"), ["newer rrm", "Upgrade"]),
+    "no version": (lambda p: sql(p, "update meta set value = 'one'"), ["is not a record of rrm"]),
+    "a body altered": (
+        lambda p: sql(p, "update records set body = replace(body, 'careful', 'x') || ' ' where kind = 'Arm'"),
+        ["does not match its id", "Restore"],
+    ),
+    "a body of another kind": (
+        lambda p: sql(p, "update records set kind = 'Case', id = '0' where kind = 'Arm'"),
+        ["damaged"],
+    ),
+}
+
+
+def sql(path: Path, text: str) -> None:
+    db = sqlite3.connect(path)
+    db.execute(text)
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize("what", RECORDS)
+def test_a_record_that_is(what: str, trained: Path, study: Path, rrm: Rrm) -> None:
+    spoil, words = RECORDS[what]
+    settled(trained)
+    spoil(trained / "record.sqlite")
+    weights = sorted((trained / "agents").rglob("*"))
+    for command in (["report", trained], ["report", trained, "--json"], ["run", study, "--out", trained, "-w", 1]):
+        said = rrm(*command)
+        assert said.code == 1, said
+        line = one_line(said.err)
+        assert all(word in line for word in words), line
+    assert sorted((trained / "agents").rglob("*")) == weights
+
+
+def settled(run: Path) -> None:
+    """Bring what stands in the write-ahead log into the file itself."""
+    db = sqlite3.connect(run / "record.sqlite")
+    db.execute("pragma wal_checkpoint(truncate)")
+    db.close()
+
+
+@pytest.mark.parametrize("command", ["report", "show", "export"])
+def test_a_folder_without_a_run(command: str, tmp_path: Path, rrm: Rrm) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        said = rrm(command, folder)
+        assert said.code == 1
+        assert "there is no run here" in one_line(said.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_case_that_is_not_there(trained: Path, rrm: Rrm) -> None:
+    for case in ("total/0/99", "totl/0/0", "0123456789abcdef", "total/x/y", "/", "///", "total/0/٣"):
+        said = rrm("show", trained, case)
+        assert said.code == 1
+        assert "block, total" in one_line(said.err)
+
+
+def test_weights_that_are_missing_or_cut(trained: Path, study: Path, rrm: Rrm) -> None:
+    for spoil in (lambda p: p.unlink(), lambda p: os.truncate(p, 1)):
+        for wins in trained.rglob("wins.json"):
+            kept = wins.read_bytes()
+            spoil(wins)
+            said = rrm("run", study, "--out", trained, "-w", 1)
+            assert said.code == 1
+            assert "Delete" in one_line(said.err)
+            wins.write_bytes(kept)
+    saved = next(trained.rglob("saved.json"))
+    saved.write_text("{")
+    assert "damaged" in one_line(rrm("run", study, "--out", trained, "-w", 1).err)
+
+
+def test_deleting_weights_as_advised_trains_them_again_from_the_record(trained: Path, study: Path, rrm: Rrm) -> None:
+    before = {p.relative_to(trained): p.read_bytes() for p in trained.rglob("wins.json")}
+    for node in list((trained / "agents").iterdir()):
+        shutil.rmtree(node)
+    assert rrm("run", study, "--out", trained, "-w", 1).code == 0
+    assert {p.relative_to(trained): p.read_bytes() for p in trained.rglob("wins.json")} == before
+
+
+def test_weights_of_something_else(trained: Path, study: Path, rrm: Rrm) -> None:
+    """They are found out when they are needed: when what they help is trained."""
+    shown = json.loads(rrm("plan", study, "--out", trained, "--json", "--no-measure").out)
+    key = next(n["key"] for n in shown["nodes"] if n["node"] == "block")
+    folder = trained / "agents" / key / "published"
+    (folder / "reward" / "wins.json").write_text("no json")
+    sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*.json") if p.name != "saved.json"}
+    (folder / "saved.json").write_text(json.dumps(sizes))
+    said = rrm("run", study, "--out", trained, "-w", 1, "--set", "node.total.effort.cases=7")
+    assert said.code == 1
+    assert "wins.json" in one_line(said.err)
+
+
+def test_network_weights_of_another_shape_are_told_apart(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from rrm.errors import MissingWeights
+    from rrm.models import weights
+
+    weights.save(tmp_path / "w", torch.nn.Linear(2, 3).state_dict())
+    with pytest.raises(MissingWeights, match="another network"):
+        weights.restore(torch.nn.Linear(3, 2), tmp_path / "w")
+    (tmp_path / "w").write_bytes(b"\x00" * 100)
+    with pytest.raises(MissingWeights):
+        weights.restore(torch.nn.Linear(3, 2), tmp_path / "w")
+
+
+def test_two_runs_on_one_folder(trained: Path, study: Path, rrm: Rrm) -> None:
+    import fcntl
+
+    with (trained / "run.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = rrm("run", study, "--out", trained, "-w", 1)
+    assert said.code == 1
+    assert "another `rrm run` is using this folder" in one_line(said.err)
+    assert rrm("run", study, "--out", trained, "-w", 1).code == 0
+
+
+def test_a_full_disk(study: Path, rrm: Rrm) -> None:
+    """Files may not grow beyond some size: the run ends in a line, and goes on once there is room."""
+    out = study.with_name("out")
+
+    def tight(most: int) -> Callable[[], None]:
+        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    command = [sys.executable, "-c", "from rrm.cli import main; main()", "run", study, "--out", out, "-w", "1", "-q"]
+    for most in (20_000, 70_000):
+        said = subprocess.run(
+            command, env=_environment(), preexec_fn=tight(most), capture_output=True, text=True, check=False
+        )
+        assert said.returncode == 1, said
+        line = one_line(said.stderr)
+        assert "it goes on from what was recorded" in line or "room" in line or "space" in line, line
+        assert not [p for p in out.rglob("*") if ".part" in p.name]
+    assert rrm("run", study, "--out", out, "-w", 1).code == 0
+    whole = study.with_name("whole")
+    assert rrm("run", study, "--out", whole, "-w", 1).code == 0
+    assert rrm("export", out).out == rrm("export", whole).out
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join(str(ROOT / p) for p in ("", "tasks", "assistants"))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+# -- evaluators that say little ---------------------------------------------------------------------------------------
+
+
+def test_an_evaluator_that_never_judges_ends_a_run_without_figures(study: Path, rrm: Rrm) -> None:
+    """Nothing was judged, so nothing is learnt, and that is what the report says: no crash, and no figure made up."""
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "-w", 1, "--set", "cast.evaluator.skip=1.0").code == 0
+    for node in json.loads(rrm("report", out, "--json").out)["arms"][0]["nodes"].values():
+        assert node["judgements"] == 0
+        assert node["judge_accuracy"] is None
+        assert node["gate"] == "failed"
+
+
+def test_a_failed_gate_may_stop_what_would_be_built_on_it(study: Path, rrm: Rrm) -> None:
+    out = study.with_name("out")
+    said = rrm("run", study, "--out", out, "-w", 1, "--set", "gate.on_fail=stop", "--set", "gate.agreement=1.0",
+               "--set", "cast.assistant.slip=1.0")  # fmt: skip
+    assert said.code == 1
+    line = one_line(said.err)
+    assert "did not pass its gate" in line
+    assert 'gate = "warn"' in line
+    assert "report:" in said.out
+    nodes = json.loads(rrm("report", out, "--json").out)["arms"][0]["nodes"]
+    assert nodes["block"]["truth"] is not None
+    assert nodes["total"]["truth"] is None
+
+
+def test_no_exam_leaves_figures_empty(study: Path, rrm: Rrm) -> None:
+    out = study.with_name("out")
+    said = rrm("run", study, "--out", out, "-w", 1, "--set", "effort.exam=0", "--set", "gate=off")
+    assert said.code == 0, said
+    node = json.loads(rrm("report", out, "--json").out)["arms"][0]["nodes"]["total"]
+    assert node["truth"] is None
+    assert node["gate"] is None
+
+
+# -- usage ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rnu", "x.toml"], ["run"], ["run", "x.toml", "--speed", "3"], ["run", "x.toml", "--workers", "many"],
+        ["run", "x.toml", "--workers", "0"], ["new", "planet", "x"], ["new", "task", "No Name"], ["new", "task", "../x"],
+        ["export", "x", "--format", "xml"], ["graph", "x.toml", "--out", "x.gif"], ["report"],
+        ["report", "a", "b", "--html", "x.html"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_exit_2(arguments: list[str], rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = rrm(*arguments)
+    assert said.code == 2
+    assert "Traceback" not in said.err
+    assert "Error" in said.err
+    assert list(tmp_path.iterdir()) == []
