@@ -24,8 +24,8 @@ _HOME = {
         "GateResult", "Item", "Preference", "Query", "Ranking", "Rating", "Record", "Response", "StepLabels",
     ),
     "roles": (
-        "Asking", "Assistant", "Component", "Evaluator", "Judged", "OversightProtocol", "PolicyTrainer", "RewardModel",
-        "RewardTerm", "RewardTrainer", "Scores", "Selection", "SoFar", "Subtask", "Task", "Turn", "Wrapper",
+        "Asking", "Assistant", "Component", "Evaluator", "GivenTerm", "Judged", "OversightProtocol", "PolicyTrainer",
+        "RewardModel", "RewardTerm", "RewardTrainer", "Scores", "Selection", "SoFar", "Subtask", "Task", "Turn", "Wrapper",
     ),
     "plan": ("Plan", "Study"),
     "report": ("Report",),
@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from rrm.roles import Assistant as Assistant
     from rrm.roles import Component as Component
     from rrm.roles import Evaluator as Evaluator
+    from rrm.roles import GivenTerm as GivenTerm
     from rrm.roles import Judged as Judged
     from rrm.roles import OversightProtocol as OversightProtocol
     from rrm.roles import PolicyTrainer as PolicyTrainer

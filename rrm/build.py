@@ -40,10 +40,9 @@ from rrm.registry import (
     REWARD_TRAINERS,
     SELECTIONS,
 )
-from rrm.roles import Assistant, Component, Task, Wrapper
+from rrm.roles import Assistant, Component, GivenTerm, Task, Wrapper
 from rrm.seed import Seed
 from rrm.store import Store
-from rrm.training.objective import WeightedTerm
 
 LOGIC = 1
 """Version of the level loop itself: raised when a change of it would give other results from the same plan."""
@@ -131,7 +130,7 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
         assistant=_wrap(agent, task, own),
         effort=spec.effort,
         gate=spec.gate,
-        terms=[WeightedTerm(c, t.weight, t.shaping) for t, c in terms],
+        terms=[*task.terms(), *(GivenTerm(c, t.weight, t.shaping) for t, c in terms)],
         helpers={s: (h, functools.partial(_wrap, task=h.task, wraps=wraps)) for s, (h, wraps) in edges.items()},
         start=start,
         **parts,

@@ -21,6 +21,7 @@ from rrm.records import FEEDBACK, Case, Exam, Exhibit, Feedback, GateResult, Ite
 from rrm.roles import (
     Assistant,
     Evaluator,
+    GivenTerm,
     Judged,
     OversightProtocol,
     PolicyTrainer,
@@ -34,7 +35,7 @@ from rrm.roles import (
 from rrm.seed import Seed
 from rrm.store import Store
 from rrm.training.feedback import favourite
-from rrm.training.objective import WeightedTerm, objective
+from rrm.training.objective import objective
 from rrm.tree import Tree
 
 SCORED = 500
@@ -75,7 +76,7 @@ class Node:
     policy: PolicyTrainer
     effort: Effort
     gate: Gate
-    terms: Sequence[WeightedTerm] = ()
+    terms: Sequence[GivenTerm] = ()
     helpers: Mapping[str, tuple[Node, Callable[[Assistant], Assistant]]] = field(default_factory=dict)
     """Subtask to the node that serves it, and what wraps its agent on the way."""
     start: Node | None = None
@@ -108,7 +109,7 @@ class Level:
             turn = Turn(number, rounds, fresh=node.start is None)
             judged += self.ask(turn, agent, reward, judged)
             if number == saved:
-                done = load(node, self.store, f"round-{number}", agent)
+                done = load(node, self.store, f"round-{number}", agent, turn)
                 agent, reward = done.assistant, done.reward
             elif number > saved:
                 agent, reward = self.learn(turn, judged, agent, reward)
@@ -344,15 +345,16 @@ def published(node: Node, store: Store) -> Published:
     known = _READ.setdefault(store, {})
     if node.key not in known:
         prepared = node.assistant.prepare(node.task, seed=node.seed.at("prepare"))
-        known[node.key] = load(node, store, "published", prepared)
+        known[node.key] = load(node, store, "published", prepared, Turn(0, 1))
     return known[node.key]
 
 
-def load(node: Node, store: Store, moment: str, prepared: Assistant) -> Published:
+def load(node: Node, store: Store, moment: str, prepared: Assistant, turn: Turn) -> Published:
     """What was saved of a node at that moment."""
     folder = store.check_agent(node.key, moment)
     reward = node.reward.load(folder / "reward", task=node.task, assistant=prepared)
-    agent = node.policy.load(folder / "assistant", task=node.task, assistant=prepared, reward=reward)
+    aim = objective(reward, node.terms, turn)
+    agent = node.policy.load(folder / "assistant", task=node.task, assistant=prepared, reward=aim)
     return Published(agent, reward)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
@@ -21,6 +21,10 @@ _DASHES = ("", "6 3", "2 3", "8 3 2 3", "4 2", "1 2", "10 4")
 _ROW, _GAP, _TALL, _CHAR, _WIDEST = 92, 26, 34, 7.4, 1040
 _LABELS = 60
 """With more edges than this, labels would cover each other: they are read by pointing at the edge instead."""
+
+
+Scale: TypeAlias = Callable[[float], float]
+"""From a value to its place on the page."""
 
 
 class Box(NamedTuple):
@@ -235,10 +239,9 @@ def line_chart_svg(
     )
 
 
-def _line(s: Series, points: Sequence[tuple[float, object, Figure, str]], y_label: str) -> str:
+def _line(s: Series, points: Sequence[tuple[float, Scale, Figure, str]], y_label: str) -> str:
     drawn, path = [], []
     for x, scale, figure, tick in points:
-        assert callable(scale)
         y = scale(figure.mean)
         path.append(f"{x:.1f} {y:.1f}")
         bounds = ""

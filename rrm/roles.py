@@ -114,6 +114,10 @@ class Task(Component):
         """
         return None
 
+    def terms(self) -> Sequence[GivenTerm]:
+        """Parts of the reward that come with the task and need not be learnt; a plan may add more."""
+        return ()
+
     def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
         """Typed blocks that show the item, or (with `text`) an answer to it."""
         return (Text(text=item.prompt if text is None else text),)
@@ -274,6 +278,23 @@ class RewardTerm(Component):
     @abstractmethod
     def value(self, item: Item, text: str) -> float:
         """What the answer is worth to this term alone."""
+
+
+class GivenTerm(NamedTuple):
+    """A given term, what it counts for, and whether it only guides."""
+
+    term: RewardTerm
+    weight: float = 1.0
+    shaping: bool = False
+    """A potential that fades to nothing by a level's last round."""
+
+    def weight_at(self, turn: Turn) -> float:
+        """Its weight in a round. A shaping term fades linearly and is gone in the last, so that it guides training
+        without changing which answer is best in the end. (Potential-based shaping, Ng, Harada & Russell 1999,
+        guarantees that for many steps; answers given in one step have no such guarantee.)"""
+        if not self.shaping:
+            return self.weight
+        return 0.0 if turn.last else self.weight * (1 - turn.number / (turn.of - 1))
 
 
 class PolicyTrainer(Component):

@@ -38,6 +38,9 @@ from rrm.training.feedback import choices, favourite
 torch.set_num_threads(1)
 torch.manual_seed(0)
 
+settings.register_profile("light", max_examples=40, deadline=None)
+settings.load_profile("light")
+
 WORTH = {"a": 2.0, "b": 1.0, "c": 0.0, "d": -1.0, "e": -2.0}
 """Planted rewards: what the person of these tests wants."""
 
@@ -233,7 +236,7 @@ def test_favourites() -> None:
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(TEXTS, CHANCE, st.integers(0, 2)), min_size=1, max_size=2 * ROW), REWARDS)
 def test_merging_choices_changes_no_likelihood(
     drawn: list[tuple[list[str], float, int]], rewards: dict[str, float]
@@ -292,7 +295,7 @@ def fitted(judged: Sequence[tuple[Case, Feedback]], seed: int) -> np.ndarray[Any
     """(3 items, 5 answers) learnt rewards."""
     agent = ASSISTANTS.build("word-transformer", {"width": 8, "layers": 1, "heads": 2})
     agent = agent.prepare(TASK, seed=Seed(seed))
-    trainer = REWARD_TRAINERS.build("bradley-terry", {"last_steps": 120, "rate": 0.03})
+    trainer = REWARD_TRAINERS.build("bradley-terry", {"last_steps": 40, "rate": 0.08, "warm_up": 4})
     turn = Turn(0, 1)
     reward = trainer.fit(judged, task=TASK, assistant=agent, start=None, turn=turn, seed=Seed(seed).at("fit"))
     items = [Item(task="planted", prompt=f"p{n}") for n in range(3)]

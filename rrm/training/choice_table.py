@@ -45,12 +45,13 @@ class ChoiceTable:
             alternatives = (task.answers(case.item) or ()) if feedback.kind == "demonstration" else ()
             said = choices(case, feedback, alternatives=alternatives, tie_weight=tie_weight)
             found = [choice for choice in said if choice.weight > 0]
-            if not found:
+            if not any(choice.weight > 0 for choice in found):
                 continue
             here = merged.setdefault(case.item.prompt, {})
             items.setdefault(case.item.prompt, case.item)
             for choice in found:
-                _add(here, choice)
+                if choice.weight > 0:
+                    _add(here, choice)
         rows = [
             (items[prompt], part)
             for prompt, made in merged.items()

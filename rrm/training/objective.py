@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rrm.records import Item
-from rrm.roles import RewardModel, RewardTerm, Scores, Turn
-
-
-@dataclass(frozen=True)
-class WeightedTerm:
-    """A given term and what it counts for."""
-
-    term: RewardTerm
-    weight: float
-    shaping: bool
-
-    def at(self, turn: Turn) -> float:
-        """Its weight in a round. A shaping term fades linearly and is gone in the last round, so that it can guide
-        training without changing which answer is best in the end (the guarantee that potential-based shaping gives
-        in many-step problems, Ng, Harada & Russell 1999, has no counterpart for answers given in one step)."""
-        return (
-            self.weight * (1 - turn.number / max(turn.of - 1, 1) if not turn.last else 0.0)
-            if self.shaping
-            else self.weight
-        )
+from rrm.roles import GivenTerm, RewardModel, Scores, Turn
 
 
 class Objective(RewardModel):
     """A learnt reward plus weighted given terms (Leike et al. 2018, section 3: known parts need not be learnt)."""
 
-    def __init__(self, learnt: RewardModel, terms: Sequence[WeightedTerm], turn: Turn) -> None:
+    def __init__(self, learnt: RewardModel, terms: Sequence[GivenTerm], turn: Turn) -> None:
         self._learnt = learnt
-        self._terms = [(t.term, weight) for t in terms if (weight := t.at(turn))]
+        self._terms = [(t.term, weight) for t in terms if (weight := t.weight_at(turn))]
 
     def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
         learnt = self._learnt.score(items, candidates)
@@ -50,6 +30,6 @@ class Objective(RewardModel):
         self._learnt.save(folder)
 
 
-def objective(learnt: RewardModel, terms: Sequence[WeightedTerm], turn: Turn) -> RewardModel:
+def objective(learnt: RewardModel, terms: Sequence[GivenTerm], turn: Turn) -> RewardModel:
     """`learnt` itself where nothing is given."""
     return Objective(learnt, terms, turn) if terms else learnt

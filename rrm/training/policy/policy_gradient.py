@@ -53,17 +53,14 @@ class PolicyGradient(PolicyTrainer):
         source = self._source(assistant)
         agent = source.successor(copy.deepcopy(source.network).train(), {})
         optimizer = Optimizer.over(agent.groups(fresh=turn.fresh), self.settings, source.memory)
-        finite = isinstance(agent, Learner)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed.at("steps").value % 2**63)
 
             def loss(step: int) -> Tensor:
                 at = seed.at("step", step)
-                return (
-                    self._exact(agent, source, task, reward, at)
-                    if finite
-                    else self._sampled(agent, source, task, reward, at)
-                )
+                if isinstance(agent, Learner) and isinstance(source, Learner):
+                    return self._exact(agent, source, task, reward, at)
+                return self._sampled(agent, source, task, reward, at)
 
             optimizer.run(turn, loss)
         agent.network.eval()
@@ -91,12 +88,8 @@ class PolicyGradient(PolicyTrainer):
             gain = better - (cost - cost.mean(1, keepdim=True))
         return -(likely * gain).mean()
 
-    def _exact(
-        self, agent: TorchAssistant, start: TorchAssistant, task: Task, reward: RewardModel, seed: Seed
-    ) -> Tensor:
+    def _exact(self, agent: Learner, start: Learner, task: Task, reward: RewardModel, seed: Seed) -> Tensor:
         """Over a finite answer set: sampled groups, but the divergence and the entropy in full."""
-        assert isinstance(agent, Learner)
-        assert isinstance(start, Learner)
         items = [task.sample(seed.at("item", i).rng()) for i in range(self.settings.batch)]
         codes = agent.network.encode(items)
         likely = torch.log_softmax(agent.network(codes), -1)
