@@ -25,7 +25,8 @@ _HOME = {
     ),
     "roles": (
         "Asking", "Assistant", "Component", "Evaluator", "GivenTerm", "Judged", "OversightProtocol", "PolicyTrainer",
-        "RewardModel", "RewardTerm", "RewardTrainer", "Scores", "Selection", "SoFar", "Subtask", "Task", "Turn", "Wrapper",
+        "RewardModel", "RewardTerm", "RewardTrainer", "Scores", "Selection", "SoFar", "Subtask", "Task", "Turn",
+        "Wrapper",
     ),
     "plan": ("Plan", "Study"),
     "report": ("Report",),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -55,12 +57,13 @@ class Helpers:
             texts = self._ask(subtask, asked)
             shared.update(zip(asked, texts, strict=True))
         serving = self._serving
-        return [
-            Exhibit(title=helper.question, text=shared[key], agent=helper.node, about=query.about, query=query)
-            if (helper := serving.get(key[0]))
-            else None
-            for key, query in zip(keys, queries, strict=True)
-        ]
+        with _uncollected():
+            return [
+                Exhibit(title=helper.question, text=shared[key], agent=helper.node, about=query.about, query=query)
+                if (helper := serving.get(key[0]))
+                else None
+                for key, query in zip(keys, queries, strict=True)
+            ]
 
     def _ask(self, subtask: str, asked: Mapping[tuple[str, str, object], Query]) -> list[str]:
         helper = self._serving[subtask]
@@ -103,11 +106,12 @@ def ask_all(
     names: Sequence[int | str] = range(len(askings)) if cases is None else cases
     waiting: list[int] = []
     queries: list[Query] = []
-    for i, asking in enumerate(askings):
-        query = next(asking, None)
-        if query is not None:
-            waiting.append(i)
-            queries.append(query)
+    with _uncollected():
+        for i, asking in enumerate(askings):
+            query = next(asking, None)
+            if query is not None:
+                waiting.append(i)
+                queries.append(query)
     number = 0
     while waiting:
         who = [names[i] for i in waiting]
@@ -120,13 +124,27 @@ def ask_all(
             helpers.remember(queries, who, wave)
         still: list[int] = []
         following: list[Query] = []
-        for i, exhibit in zip(waiting, wave, strict=True):
-            if exhibit is not None:
-                gathered[i].append(exhibit)
-            try:
-                following.append(askings[i].send(exhibit))
-                still.append(i)
-            except StopIteration:
-                pass
+        with _uncollected():
+            for i, exhibit in zip(waiting, wave, strict=True):
+                if exhibit is not None:
+                    gathered[i].append(exhibit)
+                try:
+                    following.append(askings[i].send(exhibit))
+                    still.append(i)
+                except StopIteration:
+                    pass
         waiting, queries, number = still, following, number + 1
     return [tuple(exhibits) for exhibits in gathered]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cyclic garbage collector, which would walk millions of questions, none of them cyclic, again and
+    again as they are made. Never around a helper's own work, which may leave cycles."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -27,6 +27,7 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
+from rrm import __version__
 from rrm.errors import GateFailed, PlanError, RrmError, StoreError, Unfinished
 from rrm.level import Level, Node, Watch
 from rrm.plan import NodePlan, Plan, Study, Use
@@ -109,6 +110,7 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
     edges = {s: (nodes[h.node], _wraps(h.wrapped_in, f"node.{name}.helped_by.{s}")) for s, h in spec.helped_by.items()}
     start = nodes[spec.start] if spec.start else None
     described = {
+        "rrm": __version__,
         "logic": LOGIC,
         "node": name,
         "seed": plan.seed,
@@ -302,8 +304,8 @@ class _Scheduler:
                 GateFailed(
                     f"{job.name} ({job.arms[0]}) did not pass its gate: the user found its answer best on "
                     f"{last.agreed} of {last.checked} items ({last.agreement_needed:.0%} needed), and it found "
-                    f"{last.found} of {last.faults} uncommon answers ({last.recall_needed:.0%} needed). Give it more rounds, cases or "
-                    'gate.extra_rounds, or set gate = "warn" to go on regardless.'
+                    f"{last.found} of {last.faults} uncommon answers ({last.recall_needed:.0%} needed). Give it more "
+                    'rounds, cases or gate.extra_rounds, or set gate = "warn" to go on regardless.'
                 )
             )
 

@@ -127,7 +127,8 @@ def costs(wanted: Sequence[Job], study: Study, store: Store | None, *, measure: 
 
     With `measure`, a shape of node that is not recorded is trained in small, in a folder that is thrown away.
     """
-    known = {shape: ("recorded", r) for shape, r in _recorded(store).items()} if store else {}
+    known: dict[str, tuple[Source, dict[str, Rate]]] = {}
+    known |= {shape: ("recorded", r) for shape, r in _recorded(store).items()} if store else {}
     strange = {_shape(job.plan, job.name) for job in wanted} - known.keys()
     if strange and measure:
         known |= {shape: ("measured", r) for shape, r in _measured(study).items() if shape in strange}

@@ -71,15 +71,18 @@ def _result(level: Level, number: int, judged: Sequence[Judged], reward: RewardM
 
 def _calibration(judged: Sequence[Judged], reward: RewardModel) -> tuple[float | None, float | None, float | None]:
     """How well the reward model's differences predict these judgements; ties are left out, as they say neither."""
-    margins, outcomes = [], []
-    for case, feedback in judged:
-        compared = [c for c in choices(case, feedback) if len(c.options) == 2 and c.target[0] != 0.5]
-        if compared:
-            texts = list(dict.fromkeys(t for c in compared for t in c.options if t is not None))
-            worth = dict(zip(texts, map(float, reward.score([case.item], [texts]).mean[0]), strict=True))
-            margins += [
-                sum(sign * worth.get(t or "", 0.0) for sign, t in zip((1, -1), c.options, strict=True))
-                for c in compared
-            ]
-            outcomes += [c.target[0] for c in compared]
+    said = [[c for c in choices(*j) if len(c.options) == 2 and c.target[0] != 0.5] for j in judged]
+    shown = [list(dict.fromkeys(t for c in compared for t in c.options if t is not None)) for compared in said]
+    worth: list[dict[str, float]] = [{} for _ in judged]
+    for many in {len(texts) for texts in shown if texts}:  # each score call takes as many candidates of every item
+        at = [i for i, texts in enumerate(shown) if len(texts) == many]
+        rows = reward.score([judged[i][0].item for i in at], [shown[i] for i in at]).mean
+        for i, row in zip(at, rows, strict=True):
+            worth[i] = dict(zip(shown[i], map(float, row), strict=True))
+    margins = [
+        sum(sign * known.get(t or "", 0.0) for sign, t in zip((1, -1), c.options, strict=True))
+        for compared, known in zip(said, worth, strict=True)
+        for c in compared
+    ]
+    outcomes = [c.target[0] for compared in said for c in compared]
     return calibration(margins, outcomes) if margins else (None, None, None)

@@ -166,7 +166,8 @@ class Level:
                 drawn = tuple(node.task.sample(node.seed.at("drawn", i).rng()).prompt for i in range(node.effort.exam))
                 nobody = Exam(moment="zero-shot", prompts=(), answers=())
                 exams = [(self._exam("zero-shot", below) if below else nobody).model_copy(update={"trained_on": drawn})]
-                if node.helpers and node.evaluator.reproducible and not node.evaluator.asks_truth:
+                judge = node.evaluator
+                if node.helpers and judge.reproducible and not judge.asks_truth and Tree.stands(node):
                     exams.append(self._exam("tree", Tree.of(node, self.store, published)))
                 self.store.append(node.key, "exam", exams, first=0)
         return self._prepared(), published(node.start, self.store).reward if node.start else None

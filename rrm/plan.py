@@ -189,12 +189,12 @@ class Study:
                 raise PlanError(f"{path}: no arm is called {name!r}. {suggest(name, changes)}")
         base = spread({k: v for k, v in raw.items() if k not in ("arm", "vary", "fast")}, str(path))
         found = []
-        for name, change in changes.items():
+        for name in changes:
             if arms and name not in arms:
                 continue
             for values in itertools.product(*(_several(v, f"{path}: vary.{k}") for k, v in vary.items())):
                 varied = dict(zip(vary, values, strict=True))
-                arm = lay(base, _table(changes, name, path))
+                arm = lay(base, _table(changes, name, f"{path}: arm"))
                 for table in every:
                     arm = lay(arm, {k: v for k, v in table.items() if k != "vary"})
                 for key, value in varied.items():
@@ -295,7 +295,7 @@ def assignment(change: str) -> tuple[str, object]:
         return key.strip(), text.strip()
 
 
-def _table(raw: Raw, key: str, path: Path) -> Raw:
+def _table(raw: Raw, key: str, path: object) -> Raw:
     value = raw.get(key, {})
     if not isinstance(value, dict):
         raise PlanError(f"{path}: {key} should be a table, not {value!r}")

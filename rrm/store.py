@@ -61,6 +61,11 @@ _timings = Table(
     Column("seconds", Float, nullable=False),
 )
 
+# As plain SQL: what sqlalchemy would do for every row costs more than sqlite's writing it.
+_WRITE = "INSERT INTO records (node, stream, seq, id, kind, body) VALUES (?, ?, ?, ?, ?, ?)"
+_SPEND = """INSERT INTO timings (node, stage, seconds) VALUES (?, ?, ?)
+    ON CONFLICT (node, stage) DO UPDATE SET seconds = seconds + excluded.seconds"""
+
 
 class Store:
     """One run's folder: `record.sqlite` (streams of records, by node key) and `agents/<node key>/<moment>/`.
@@ -92,15 +97,10 @@ class Store:
 
     def write(self, node: str, stream: str, numbered: Iterable[tuple[int, Record]]) -> None:
         """Write records, each to its own number of a stream, in one durable step."""
-        rows = []
-        for seq, record in numbered:
-            kind = type(record).__name__
-            rows.append(
-                {"node": node, "stream": stream, "seq": seq, "id": record.id, "kind": kind, "body": record.body}
-            )
+        rows = [(node, stream, seq, record.id, type(record).__name__, record.body) for seq, record in numbered]
         if rows:
             with self._explained(), self._engine.begin() as db:
-                db.execute(insert(_records), rows)
+                db.exec_driver_sql(_WRITE, rows)
 
     def read(self, node: str, stream: str, kind: type[R] | TypeAdapter[R]) -> dict[int, R]:
         """The records of a stream by number, in order. Raises StoreError if one was damaged."""
@@ -155,10 +155,8 @@ class Store:
     def spend(self, node: str, seconds: dict[str, float]) -> None:
         """Add CPU-seconds to a node's stages: apart from the record, which holds nothing that varies by machine."""
         with self._explained(), self._engine.begin() as db:
-            for stage, amount in seconds.items():
-                here = (_timings.c.node == node) & (_timings.c.stage == stage)
-                if not db.execute(_timings.update().where(here).values(seconds=_timings.c.seconds + amount)).rowcount:
-                    db.execute(insert(_timings).values(node=node, stage=stage, seconds=amount))
+            if seconds:
+                db.exec_driver_sql(_SPEND, [(node, stage, amount) for stage, amount in seconds.items()])
 
     def spent(self, node: str) -> dict[str, float]:
         """CPU-seconds of a node by stage."""
@@ -203,8 +201,8 @@ class Store:
         if not self.has_agent(node, moment):
             raise MissingWeights(f"{folder}: these weights are missing. {advice}")
         try:
-            sizes = json.loads((folder / "saved.json").read_text())
-        except ValueError:
+            sizes = dict[str, int](json.loads((folder / "saved.json").read_text()))
+        except (ValueError, TypeError):
             raise MissingWeights(f"{folder}/saved.json is damaged. {advice}") from None
         for name, size in sizes.items():
             if not (folder / name).is_file() or (folder / name).stat().st_size != size:

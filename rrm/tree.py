@@ -30,6 +30,12 @@ class Tree(Assistant):
         self._known = dict(known or {}) if self.deterministic else {}
 
     @classmethod
+    def stands(cls, node: Node) -> bool:
+        """Whether there is one under a node: only where the user has a finite answer set to pick from, all the way."""
+        finite = not node.helpers or node.task.answers(node.task.sample(Seed(0).rng())) is not None
+        return finite and all(cls.stands(helper) for helper, _ in node.helpers.values())
+
+    @classmethod
     def of(cls, node: Node, store: Store, published: Callable[[Node, Store], Published]) -> Self:
         """The tree under a node: its leaves are published agents, its inner nodes the user."""
         serving = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -38,17 +39,29 @@ def changed(*changes: tuple[str, str]) -> str:
 ADDER, BLOCK, HELP = 'use = "careless-adder", slip = 0.5', "length = 4", 'helped_by = { block = "block" }'
 
 WRONG_PLANS = {
-    "unknown task": (changed(('"column-sum", length = 16', '"colum-sum"')), ["node.total.task", "Did you mean 'column-sum'"]),
-    "unknown assistant": (changed(("careless-adder", "carless-adder")), ["cast.assistant", "Did you mean 'careless-adder'"]),
+    "unknown task": (
+        changed(('"column-sum", length = 16', '"colum-sum"')),
+        ["node.total.task", "Did you mean 'column-sum'"],
+    ),
+    "unknown assistant": (
+        changed(("careless-adder", "carless-adder")),
+        ["cast.assistant", "Did you mean 'careless-adder'"],
+    ),
     "unknown evaluator": (changed(('"simulated"', '"simulatd"')), ["cast.evaluator", "Did you mean 'simulated'"]),
     "unknown reward trainer": (changed(('"tally"', '"taly"')), ["cast.reward", "Did you mean 'tally'"]),
     "unknown policy trainer": (changed(('"best-of-n"', '"best-of"')), ["cast.policy", "Did you mean 'best-of-n'"]),
     "unknown protocol": (changed(("[cast]", '[cast]\nprotocol = { use = "recursiv" }')), ["Did you mean 'recursive'"]),
     "unknown selection": (changed(("[cast]", '[cast]\nselection = { use = "randm" }')), ["Did you mean 'random'"]),
-    "unknown wrapper": (changed(("[cast]", '[cast]\nwrapped_in = [{ use = "corupted" }]')), ["Did you mean 'corrupted'"]),
+    "unknown wrapper": (
+        changed(("[cast]", '[cast]\nwrapped_in = [{ use = "corupted" }]')),
+        ["Did you mean 'corrupted'"],
+    ),
     "unknown setting": (changed(("slip = 0.5", "slipp = 0.5")), ["has no setting 'slipp'", "Did you mean 'slip'"]),
     "setting of the wrong type": (changed(("slip = 0.5", 'slip = "often"')), ["'careless-adder', slip", "'often'"]),
-    "setting out of range": (changed(("slip = 0.5", "slip = 1.5")), ["'careless-adder', slip", "less than or equal to 1"]),
+    "setting out of range": (
+        changed(("slip = 0.5", "slip = 1.5")),
+        ["'careless-adder', slip", "less than or equal to 1"],
+    ),
     "settings at odds": (changed(("length = 16", "length = 17")), ["node.total.task", "does not divide"]),
     "missing setting": (changed(('"simulated", budget = 5', '"replay"')), ["'replay' needs the setting 'run'"]),
     "unknown subtask": (changed(("{ block =", "{ blok =")), ["has no subtask 'blok'", "['block']"]),
@@ -57,7 +70,10 @@ WRONG_PLANS = {
         changed((f'"column-sum", {BLOCK}', '"minimax"'), (ADDER, 'use = "answer-book"')),
         ["node.total.helped_by.block", "'minimax'"],
     ),
-    "helper of the wrong level": (changed((BLOCK, "length = 8")), ["'block' does not answer such questions", "settings"]),
+    "helper of the wrong level": (
+        changed((BLOCK, "length = 8")),
+        ["'block' does not answer such questions", "settings"],
+    ),
     "helps itself": (changed(('= "block" }', '= "total" }')), ["circles: total -> total"]),
     "a circle": (changed((BLOCK + " }", BLOCK + ' }\nhelped_by = { block = "total" }')), ["circles", "block", "total"]),
     "unknown start": (changed((HELP, HELP + '\nstart = "blok"')), ["node.total.start", "Did you mean 'block'"]),
@@ -74,12 +90,15 @@ WRONG_PLANS = {
     "seed is a word": (changed(("seed = 7", 'seed = "seven"')), ["seed", "'seven'"]),
     "no nodes": (STUDY.split("[node.")[0], ["at least one [node.NAME]"]),
     "a node that is no table": (STUDY.split("[node.")[0] + '\n[node]\nblock = "column-sum"', ["node.block", "table"]),
-    "a node without a task": (changed(('task = { use = "column-sum", length = 4 }', "")), ["node.block.task", "missing"]),
+    "a node without a task": (
+        changed(('task = { use = "column-sum", length = 4 }', "")),
+        ["node.block.task", "missing"],
+    ),
     "unknown family": (changed((HELP, HELP + '\nfamily = "sums"')), ["family", "sums"]),
     "vary is not a list": (STUDY + "[vary]\nseed = 3\n", ["vary.seed", "[0, 1, 2]"]),
     "vary is empty": (STUDY + "[vary]\nseed = []\n", ["vary.seed", "[0, 1, 2]"]),
     "vary of an unknown key": (STUDY + "[vary]\neffort.case = [1, 2]\n", ["case", "Did you mean 'cases'"]),
-    "arms are no tables": (STUDY + "[arm]\nplain = 3\n", ["arm", "table"]),
+    "arms are no tables": (STUDY + "[arm]\nplain = 3\n", ["arm: plain", "table"]),
     "unknown key in an arm": (STUDY + '[arm.plain]\ncasts = { evaluator = { use = "oracle" } }\n', ["casts", "'cast'"]),
     "a wrapper as assistant": (changed((ADDER, 'use = "corrupted"')), ["wraps another assistant", "wrapped_in"]),
     "an assistant as wrapper": (
@@ -90,15 +109,26 @@ WRONG_PLANS = {
     "not TOML": ("seed = = 3", ["not valid TOML", "line 1"]),
     "empty": ("", ["at least one [node.NAME]"]),
     "no text for letter counting": (
-        changed(('"column-sum", length = 16 }\nhelped_by = { block = "block" }', '"letter-count", text = "lost.txt" }')),
+        changed(
+            ('"column-sum", length = 16 }\nhelped_by = { block = "block" }', '"letter-count", text = "lost.txt" }')
+        ),
         ["lost.txt"],
     ),
-    "regression without finite answers": (changed(('"best-of-n", n = 4', '"regression"')), ["finite answer set", "best-of-n"]),
+    "regression without finite answers": (
+        changed(('"best-of-n", n = 4', '"regression"')),
+        ["finite answer set", "best-of-n"],
+    ),
     "gradients for an assistant without weights": (changed(('"best-of-n", n = 4', '"policy-gradient"')), ["has none"]),
-    "bradley-terry with a scripted assistant": (changed(('"tally"', '"bradley-terry"')), ["'careless-adder' has none", "tally"]),
-    "margin without finite answers": (changed(("[cast]", '[cast]\nselection = { use = "margin" }')), ["finite answer set"]),
+    "bradley-terry with a scripted assistant": (
+        changed(('"tally"', '"bradley-terry"')),
+        ["'careless-adder' has none", "tally"],
+    ),
+    "margin without finite answers": (
+        changed(("[cast]", '[cast]\nselection = { use = "margin" }')),
+        ["finite answer set"],
+    ),
     "a learner without finite answers": (changed((ADDER, 'use = "word-transformer"')), ["no finite answer set"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", WRONG_PLANS)
@@ -161,8 +191,12 @@ COMPONENT_FILES = {
     "is not Python": ("class Mine(\n", "Mine", ["cannot be imported", "SyntaxError"]),
     "lacks the class": ("class Mien: ...\n", "Mine", ["defines no 'Mine'", "Did you mean 'Mien'"]),
     "has a class of no role": ("class Mine: ...\n", "Mine", ["is not a", "subclass of rrm."]),
-    "has a class of another role": ("from rrm import Selection\nclass Mine(Selection): ...\n", "Mine", ["rrm.Assistant"]),
-}  # fmt: skip
+    "has a class of another role": (
+        "from rrm import Selection\nclass Mine(Selection): ...\n",
+        "Mine",
+        ["rrm.Assistant"],
+    ),
+}
 
 
 @pytest.mark.parametrize("what", COMPONENT_FILES)
@@ -249,9 +283,12 @@ def test_a_record_that_is(what: str, trained: Path, study: Path, rrm: Rrm) -> No
 
 def settled(run: Path) -> None:
     """Bring what stands in the write-ahead log into the file itself."""
+    gc.collect()  # closes what the commands before left to the collector
     db = sqlite3.connect(run / "record.sqlite")
     db.execute("pragma wal_checkpoint(truncate)")
     db.close()
+    for beside in ("-wal", "-shm"):
+        (run / f"record.sqlite{beside}").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("command", ["report", "show", "export"])
@@ -371,8 +408,20 @@ def test_an_evaluator_that_never_judges_ends_a_run_without_figures(study: Path, 
 
 def test_a_failed_gate_may_stop_what_would_be_built_on_it(study: Path, rrm: Rrm) -> None:
     out = study.with_name("out")
-    said = rrm("run", study, "--out", out, "-w", 1, "--set", "gate.on_fail=stop", "--set", "gate.agreement=1.0",
-               "--set", "cast.assistant.slip=1.0")  # fmt: skip
+    said = rrm(
+        "run",
+        study,
+        "--out",
+        out,
+        "-w",
+        1,
+        "--set",
+        "gate.on_fail=stop",
+        "--set",
+        "gate.agreement=1.0",
+        "--set",
+        "cast.assistant.slip=1.0",
+    )
     assert said.code == 1
     line = one_line(said.err)
     assert "did not pass its gate" in line
@@ -398,12 +447,20 @@ def test_no_exam_leaves_figures_empty(study: Path, rrm: Rrm) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["rnu", "x.toml"], ["run"], ["run", "x.toml", "--speed", "3"], ["run", "x.toml", "--workers", "many"],
-        ["run", "x.toml", "--workers", "0"], ["new", "planet", "x"], ["new", "task", "No Name"], ["new", "task", "../x"],
-        ["export", "x", "--format", "xml"], ["graph", "x.toml", "--out", "x.gif"], ["report"],
+        ["rnu", "x.toml"],
+        ["run"],
+        ["run", "x.toml", "--speed", "3"],
+        ["run", "x.toml", "--workers", "many"],
+        ["run", "x.toml", "--workers", "0"],
+        ["new", "planet", "x"],
+        ["new", "task", "No Name"],
+        ["new", "task", "../x"],
+        ["export", "x", "--format", "xml"],
+        ["graph", "x.toml", "--out", "x.gif"],
+        ["report"],
         ["report", "a", "b", "--html", "x.html"],
     ],
-)  # fmt: skip
+)
 def test_wrong_usage_is_exit_2(arguments: list[str], rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = rrm(*arguments)

@@ -38,8 +38,7 @@ from rrm.training.feedback import choices, favourite
 torch.set_num_threads(1)
 torch.manual_seed(0)
 
-settings.register_profile("light", max_examples=40, deadline=None)
-settings.load_profile("light")
+LIGHT = settings(max_examples=40, deadline=None)
 
 WORTH = {"a": 2.0, "b": 1.0, "c": 0.0, "d": -1.0, "e": -2.0}
 """Planted rewards: what the person of these tests wants."""
@@ -102,6 +101,7 @@ REWARDS = st.lists(st.floats(-5, 5), min_size=5, max_size=5).map(rewards_of)
 # -- the likelihood ---------------------------------------------------------------------------------------------------
 
 
+@LIGHT
 @given(TEXTS, CHANCE, REWARDS)
 def test_swapping_the_answers_negates_the_preference(texts: list[str], p: float, rewards: dict[str, float]) -> None:
     one, other = texts[:2]
@@ -113,6 +113,7 @@ def test_swapping_the_answers_negates_the_preference(texts: list[str], p: float,
     assert loss([first], rewards) == pytest.approx(loss([turned], negated), abs=1e-9)
 
 
+@LIGHT
 @given(st.integers(0, 2**20), CHANCE, REWARDS)
 def test_a_preference_is_the_logistic_of_the_difference(seed: int, p: float, rewards: dict[str, float]) -> None:
     one, other = Random(seed).sample(list(WORTH), 2)
@@ -122,6 +123,7 @@ def test_a_preference_is_the_logistic_of_the_difference(seed: int, p: float, rew
     assert loss([judged], rewards) == pytest.approx(expected, abs=1e-5)
 
 
+@LIGHT
 @given(TEXTS, REWARDS, st.data())
 def test_a_ranking_is_its_pairs(texts: list[str], rewards: dict[str, float], data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.booleans(), min_size=len(texts) - 1, max_size=len(texts) - 1))
@@ -149,6 +151,7 @@ def test_a_partial_ranking_says_nothing_of_those_left_out() -> None:
     assert [c.options for c in found] == [("c", "a")]
 
 
+@LIGHT
 @given(CHANCE, REWARDS)
 def test_ratings_and_approvals_are_measured_from_the_outside_option(score: float, rewards: dict[str, float]) -> None:
     chance = 1 / (1 + np.exp(-rewards["b"]))
@@ -162,6 +165,7 @@ def test_ratings_and_approvals_are_measured_from_the_outside_option(score: float
     assert pull(above)["a"] > 0 > pull(below)["a"]
 
 
+@LIGHT
 @given(REWARDS)
 def test_a_demonstration_is_chosen_from_all_that_could_be_answered(rewards: dict[str, float]) -> None:
     judged = said(Demonstration, case("a", "b"), text="c")
@@ -236,7 +240,7 @@ def test_favourites() -> None:
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@LIGHT
 @given(st.lists(st.tuples(TEXTS, CHANCE, st.integers(0, 2)), min_size=1, max_size=2 * ROW), REWARDS)
 def test_merging_choices_changes_no_likelihood(
     drawn: list[tuple[list[str], float, int]], rewards: dict[str, float]

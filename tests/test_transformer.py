@@ -91,7 +91,7 @@ def test_what_is_written_depends_on_the_item_and_its_seed_alone(architecture: st
     together = agent.respond(items, n=2, seeds=seeds)
     alone = [agent.respond([item], n=2, seeds=[seed])[0] for item, seed in zip(items, seeds, strict=True)]
     assert together == alone
-    assert temperature == 0 or len({text for row in together for text in row}) > 10
+    assert temperature == 0 or len({text for row in together for text in row}) > 3
     assert [row[:1] for row in together] == agent.respond(items, n=1, seeds=seeds)
     assert agent.deterministic is (temperature == 0)
 
@@ -269,7 +269,9 @@ def test_a_loaded_model_writes_chooses_and_starts_rewards_from_its_weights(folde
 )
 def test_what_cannot_be_is_one_clear_line(settings: dict[str, Any], said: str) -> None:
     def run() -> None:
-        agent = ASSISTANTS.build("transformer", {**TINY, **settings}).prepare(Echo(), seed=Seed(0))
+        built = ASSISTANTS.build("transformer", {**TINY, **settings})
+        built.check(Echo())
+        agent = built.prepare(Echo(), seed=Seed(0))
         agent.respond([Item(task="echo", prompt="abcd>")], seeds=[Seed(0)])
 
     with pytest.raises(RrmError, match=said) as caught:
@@ -311,7 +313,7 @@ def right(agent: Assistant, count: int = 60) -> int:
 
 
 LEARNING: list[tuple[str, dict[str, Any], type[Task]]] = [
-    ("policy-gradient", {"last_steps": 120, "batch": 16, "rate": 3e-3, "kl": 0.01, "entropy": 0.02}, Echo),
+    ("policy-gradient", {"last_steps": 80, "batch": 16, "rate": 5e-3, "kl": 0.01, "entropy": 0.02}, Echo),
     ("policy-gradient", {"last_steps": 60, "batch": 32, "rate": 3e-3}, Choice),
     ("expert-iteration", {"last_steps": 60, "batch": 64, "rate": 3e-3, "pool": 200, "n": 16}, Echo),
     ("regression", {"last_steps": 60, "batch": 64, "rate": 3e-3, "pool": 200}, Choice),
@@ -329,6 +331,25 @@ def test_policy_trainers_make_it_better(policy: str, settings: dict[str, Any], k
     after = right(better)
     assert right(agent) == before  # the old agent is as it was
     assert binomtest(after, 60, max(before / 60, 0.3), alternative="greater").pvalue < 1e-3, (before, after)
+
+
+@pytest.mark.parametrize("kind", [Echo, Choice])
+def test_the_same_seed_is_the_same_bytes_and_goes_on_from_disk(kind: type[Task], tmp_path: Path) -> None:
+    task, digests = kind(), []
+    trainer = POLICY_TRAINERS.build("policy-gradient", {"steps": 3, "last_steps": 3, "batch": 4, "group": 4})
+    for name in ("one", "other", "stopped"):
+        torch.manual_seed(len(digests))  # whatever was drawn before
+        agent = ASSISTANTS.build("transformer", TINY | {"architecture": "gpt2"}).prepare(task, seed=Seed(0))
+        agent = trainer.improve(agent, task, Truth(), turn=Turn(0, 2), seed=Seed(1))
+        folder = tmp_path / name
+        folder.mkdir()
+        if name == "stopped":
+            agent.save(folder)
+            blank = ASSISTANTS.build("transformer", TINY | {"architecture": "gpt2"}).prepare(task, seed=Seed(5))
+            agent = blank.load(folder)
+        trainer.improve(agent, task, Truth(), turn=Turn(1, 2), seed=Seed(2)).save(folder)
+        digests.append([(p.name, p.read_bytes()) for p in sorted(folder.iterdir())])
+    assert digests[0] == digests[1] == digests[2]
 
 
 def test_regression_needs_a_finite_answer_set() -> None:

@@ -38,6 +38,10 @@ class PackedTransformer(Learner):
 
     settings: Settings
 
+    def check(self, task: Task) -> None:
+        super().check(task)
+        _vocabulary(task)
+
     def build(self, task: Task) -> AnswerNetwork:
         return PackedAnswers(self._packed(task), self.answers, self.settings.soften)
 
@@ -48,11 +52,15 @@ class PackedTransformer(Learner):
             return PackedScorer(self._packed(task))
 
     def _packed(self, task: Task) -> Packed:
-        vocabulary = task.vocabulary()
-        if vocabulary is None:
-            raise PlanError(f"'packed-transformer' needs a task that says its vocabulary, and {task.name()!r} does not")
         answered = dict.fromkeys(word for answer in self.answers for word in answer.split())
-        return Packed(self.settings, WordCodes([_ANSWER, *vocabulary, *answered]))
+        return Packed(self.settings, WordCodes([_ANSWER, *_vocabulary(task), *answered]))
+
+
+def _vocabulary(task: Task) -> Sequence[str]:
+    vocabulary = task.vocabulary()
+    if vocabulary is None:
+        raise PlanError(f"'packed-transformer' needs a task that says its vocabulary, and {task.name()!r} does not")
+    return vocabulary
 
 
 class Packed(nn.Module):

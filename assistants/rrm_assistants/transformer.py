@@ -32,13 +32,12 @@ class Transformer(TorchAssistant):
     settings: Settings
     network: Language
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        super().__init__(settings)
-        check_place(self.settings)
-
     @property
     def deterministic(self) -> bool:
         return self.settings.temperature == 0
+
+    def check(self, task: Task) -> None:
+        check_place(self.settings)
 
     def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
         """Raises PlanError if the model cannot be built or loaded, or if `start` is of another architecture."""

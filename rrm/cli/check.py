@@ -75,7 +75,7 @@ def _built(what: str, settings: dict[str, object]) -> Component:
     from rrm.roles import Component
 
     if ".py:" in what:
-        kind = Registry("component", Component, "rrm").get(what)  # type: ignore[type-abstract]
+        kind = Registry("component", Component, "rrm").get(what)
         registry = next((r for r in REGISTRIES if issubclass(kind, r.base)), None)
         if registry is None:
             raise UnknownComponent(f"{what!r} plays no role: it should be a subclass of rrm.Task, rrm.Assistant, …")

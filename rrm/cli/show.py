@@ -110,7 +110,7 @@ def _place(store: Store, wanted: str, names: dict[str, list[str]]) -> tuple[str,
     start, _, rest = wanted.partition("/")
     stream, _, number = rest.rpartition("/")
     candidates = names.get(start, [start])
-    if stream and number.isdecimal():
+    if stream and number.isascii() and number.isdecimal():
         there = [key for key in candidates if store.length(key, f"{stream}/cases")]
         return (there or candidates)[0], stream, int(number)
     found = store.find(wanted)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rrm.records import Item
+from rrm.records import Item, Ranking
 from rrm.roles import Judged, Task
-from rrm.training.feedback import Choice, choices
+from rrm.training.feedback import Choice, choices, ranked
 
 ROW = 64
 """Choices that one row holds at most; an item with more gets several rows."""
@@ -42,16 +44,24 @@ class ChoiceTable:
         merged: dict[str, dict[tuple[str | None, ...], list[float]]] = {}
         items: dict[str, Item] = {}
         for case, feedback in judged:
-            alternatives = (task.answers(case.item) or ()) if feedback.kind == "demonstration" else ()
-            said = choices(case, feedback, alternatives=alternatives, tie_weight=tie_weight)
-            found = [choice for choice in said if choice.weight > 0]
-            if not any(choice.weight > 0 for choice in found):
+            if isinstance(feedback, Ranking):
+                found = _ranked(tuple([r.text for r in case.responses]), feedback.tiers, tie_weight)
+            else:
+                alternatives = (task.answers(case.item) or ()) if feedback.kind == "demonstration" else ()
+                found = _masses(choices(case, feedback, alternatives=alternatives, tie_weight=tie_weight))
+            if not found:
                 continue
             here = merged.setdefault(case.item.prompt, {})
             items.setdefault(case.item.prompt, case.item)
-            for choice in found:
-                if choice.weight > 0:
-                    _add(here, choice)
+            for options, new in found:
+                masses = here.get(options)
+                if masses is None:
+                    here[options] = list(new)
+                elif len(new) == 2:  # nearly all are, and this is the one loop over every choice ever made
+                    masses[0] += new[0]
+                    masses[1] += new[1]
+                else:
+                    here[options] = [old + more for old, more in zip(masses, new, strict=True)]
         rows = [
             (items[prompt], part)
             for prompt, made in merged.items()
@@ -66,23 +76,21 @@ class ChoiceTable:
         many = max(map(len, named), default=1)
         high = max((len(made) for _, made in rows), default=1)
         wide = max((len(options) for _, made in rows for options, _ in made), default=2)
-        options, target, weight = [], [], []
-        for (_, made), texts in zip(rows, named, strict=True):
+        options = np.zeros((len(rows), high, wide), dtype=np.int64)
+        masses = np.zeros((len(rows), high, wide))
+        for row, ((_, made), texts) in enumerate(zip(rows, named, strict=True)):
             place: dict[str | None, int] = {t: i for i, t in enumerate(texts)}
             place[None] = many
-            option_rows = [[place[t] for t in o] + [-1] * (wide - len(o)) for o, _ in made]
-            totals = [sum(w) for _, w in made]
-            target_rows = [[x / s for x in w] + [0.0] * (wide - len(w)) for (_, w), s in zip(made, totals, strict=True)]
-            short = high - len(made)
-            options.append(option_rows + [[0] * wide] * short)
-            target.append(target_rows + [[0.0] * wide] * short)
-            weight.append(totals + [0.0] * short)
+            options[row, : len(made)] = [[place[t] for t in o] + [-1] * (wide - len(o)) for o, _ in made]
+            masses[row, : len(made)] = [w + [0.0] * (wide - len(w)) for _, w in made]
+        weight = masses.sum(-1)
+        target = np.divide(masses, weight[..., None], out=masses, where=weight[..., None] > 0)
         return cls(
             [item for item, _ in rows],
             [texts + [texts[0]] * (many - len(texts)) for texts in named],
-            torch.tensor(options, dtype=torch.long).view(len(rows), high, wide),
-            torch.tensor(target).view(len(rows), high, wide),
-            torch.tensor(weight).view(len(rows), high),
+            torch.from_numpy(options),
+            torch.from_numpy(target).float(),
+            torch.from_numpy(weight).float(),
         )
 
     def loss(self, scores: Tensor, rows: Tensor | slice) -> Tensor:
@@ -94,18 +102,20 @@ class ChoiceTable:
         return -((target * likely).sum(-1) * weight).sum() / weight.sum()
 
 
-def _add(made: dict[tuple[str | None, ...], list[float]], choice: Choice) -> None:
-    """Add a choice under its options in sorted order, so that swapping what was shown changes nothing."""
-    options, target = choice.options, choice.target
-    if len(options) == 2:  # nearly all are, and this is the one loop over every choice ever made
-        first, second = options
-        if second is not None and (first is None or first > second):
-            options, target = (second, first), (target[1], target[0])
-    else:
-        order = sorted(range(len(options)), key=lambda i: (options[i] is None, options[i] or ""))
-        options, target = tuple(options[i] for i in order), tuple(target[i] for i in order)
-    masses = made.get(options)
-    if masses is None:
-        masses = made[options] = [0.0] * len(options)
-    for at, likely in enumerate(target):
-        masses[at] += choice.weight * likely
+Masses = tuple[tuple[str | None, ...], tuple[float, ...]]
+"""The options of a choice in sorted order, so that swapping what was shown changes nothing; and what each weighs."""
+
+
+def _masses(said: Sequence[Choice]) -> list[Masses]:
+    found = []
+    for options, target, weight in said:
+        if weight > 0:
+            order = sorted(range(len(options)), key=lambda i: (options[i] is None, options[i] or ""))
+            found.append((tuple([options[i] for i in order]), tuple([weight * target[i] for i in order])))
+    return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _ranked(texts: tuple[str, ...], tiers: tuple[tuple[int, ...], ...], tie_weight: float) -> list[Masses]:
+    """Each round reads all rankings before it again, and few differ where answers come from a small set."""
+    return _masses(ranked(texts, tiers, tie_weight))

@@ -49,12 +49,7 @@ def choices(
         case Preference(first_better=p):
             return [_pair(texts[0], texts[1], p, tie_weight)] if len(texts) > 1 else []
         case Ranking(tiers=tiers):
-            ranked = [(number, texts[i]) for number, tier in enumerate(tiers) for i in tier]
-            return [
-                _pair(first, second, 0.5 if high == low else 1.0, tie_weight)
-                for at, (high, first) in enumerate(ranked)
-                for low, second in ranked[at + 1 :]
-            ]
+            return ranked(texts, tiers, tie_weight)
         case Rating(score=score, response=at):
             return [_against_outside(texts[at], score)]
         case Approval(approved=approved, response=at):
@@ -68,6 +63,16 @@ def choices(
             others = [t for t in dict.fromkeys(alternatives or texts) if t != shown]
             return [Choice((shown, *others), (1.0, *[0.0] * len(others)))] if others else []
     return []
+
+
+def ranked(texts: Sequence[str], tiers: Sequence[Sequence[int]], tie_weight: float) -> list[Choice]:
+    """The choices that a ranking of these texts stands for: every pair of those that it names."""
+    order = [(number, texts[i]) for number, tier in enumerate(tiers) for i in tier]
+    return [
+        _pair(first, second, 0.5 if high == low else 1.0, tie_weight)
+        for at, (high, first) in enumerate(order)
+        for low, second in order[at + 1 :]
+    ]
 
 
 def favourite(case: Case, feedback: Feedback) -> str | None:

@@ -1,0 +1,1 @@
+"""A plug-in in small: which weekday comes some days after another."""

@@ -1,0 +1,173 @@
+"""Who is trained when and where, and what it will cost."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from conftest import STUDY, Rrm
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrm import build, cost
+from rrm.cost import Rate, Size
+from rrm.errors import RrmError
+from rrm.plan import Study
+from rrm.store import Store
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+from kill import contents, differences  # type: ignore[import-not-found]
+
+ARMS = '[arm.a]\n[arm.b]\ncast = { protocol = { use = "unassisted" } }\n[vary]\nseed = [0, 1]\n'
+
+
+def test_side_by_side_in_processes_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY + ARMS)
+    told: list[tuple[str, str]] = []
+    build.run(Study.load(study), Store(tmp_path / "one"), workers=1)
+    build.run(
+        Study.load(study), Store(tmp_path / "two"), workers=2, progress=lambda key, stage, *_: told.append((key, stage))
+    )
+    assert differences(contents(tmp_path / "one"), contents(tmp_path / "two")) == []
+    assert len([stage for _, stage in told if stage == "done"]) == 6
+    assert multiprocessing.active_children() == []
+
+
+DYING = """
+from rrm.evaluators.simulated import Simulated
+import os
+
+class Dying(Simulated):
+    def values(self, *a):
+        {}
+"""
+
+
+@pytest.mark.parametrize(("how", "kind"), [("os._exit(9)", RrmError), ("1 / 0", ZeroDivisionError)])
+def test_a_worker_that_dies_ends_the_run_and_leaves_nobody_behind(
+    how: str, kind: type[Exception], study: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "dying.py"
+    file.write_text(DYING.format(how))
+    study.write_text(STUDY.replace('"simulated"', f'"{file}:Dying"') + ARMS)
+    with pytest.raises(kind) as caught:
+        build.run(Study.load(study), Store(tmp_path / "out"), workers=2)
+    if kind is RrmError:
+        assert "Run the same command again" in str(caught.value)
+    for worker in multiprocessing.active_children():
+        worker.join(20)
+    assert multiprocessing.active_children() == []
+
+
+def test_no_torch_where_no_component_needs_it(study: Path, tmp_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import sys; from pathlib import Path; from rrm import Store, Study, build\n"
+        "build.run(Study.load(Path(sys.argv[1])), Store(Path(sys.argv[2])), workers=1)\n"
+        "print([m for m in ('torch', 'transformers', 'sklearn', 'matplotlib') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, study, tmp_path / "out"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# -- what it costs ----------------------------------------------------------------------------------------------------
+
+SIZE = Size(rounds=2, cases=20, steps=40, exams=60, gate=5)
+
+
+def test_counting_what_a_node_asks_of_the_evaluator_and_of_helpers(study: Path) -> None:
+    study.write_text(STUDY.replace("cases = 6", "cases = 6, candidates = 4"))
+    loaded = Study.load(study)
+    wanted = build.jobs(loaded)[0]
+    found = {job.name: cost.costs(wanted, loaded, None, measure=False)[job.key] for job in wanted}
+    assert found["block"] == cost.Cost(36, 12, 0, None, "unknown")
+    assert found["total"] == cost.Cost(36, 12, 48, None, "unknown")  # 2 rounds of 6 cases, 4 blocks each
+
+
+def test_a_rated_answer_is_one_judgement(study: Path) -> None:
+    study.write_text(STUDY.replace("cases = 6", "cases = 6, candidates = 1"))
+    loaded = Study.load(study)
+    assert all(c.judgements == 12 for c in cost.costs(build.jobs(loaded)[0], loaded, None, measure=False).values())
+
+
+@given(st.integers(1, 50), st.floats(0.001, 10))
+def test_time_grows_with_what_there_is_to_do(times: int, each: float) -> None:
+    seconds = {"judge": each, "reward": 2 * each, "exam": each / 2, "save": each, "gate": each}
+    more = Size(SIZE.rounds * times, SIZE.cases * times, SIZE.steps * times, SIZE.exams * times, SIZE.gate * times)
+    known = cost.rates([(SIZE, seconds)])
+    assert cost.seconds(known, SIZE) == pytest.approx(sum(seconds.values()))
+    assert cost.seconds(known, more) == pytest.approx(times * sum(seconds.values()))
+
+
+def test_steps_are_told_apart_from_what_every_round_costs() -> None:
+    """Two points: 3 seconds a round for scoring a pool, and a tenth of a second a step."""
+    few, many = (Size(2, 20, steps, 60, 5) for steps in (10, 30))
+    known = cost.rates([(few, {"policy": 6 + 1.0}), (many, {"policy": 6 + 3.0})])
+    assert known["policy"] == pytest.approx(Rate(3.0, 0.1))
+    assert cost.seconds(known, Size(5, 20, 500, 60, 5)) == pytest.approx(15 + 50)
+
+
+def test_noise_never_makes_an_estimate_negative() -> None:
+    few, many = (Size(2, 20, steps, 60, 5) for steps in (10, 30))
+    assert cost.seconds(cost.rates([(few, {"policy": 5.0}), (many, {"policy": 4.0})]), SIZE) >= 0
+    assert cost.rates([]) == {}
+    assert cost.seconds(cost.rates([(Size(1, 1, 0, 0, 0), {"gate": 1.0})]), SIZE) >= 0
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.floats(0.1, 10), min_size=1), st.integers(1, 4))
+def test_side_by_side_takes_no_longer_than_one_by_one_and_no_less_than_the_longest_chain(
+    spent: Mapping[str, float], workers: int
+) -> None:
+    names = sorted(spent)
+    needs = {name: names[max(i - 2, 0) : max(i - 1, 0)] for i, name in enumerate(names)}
+    chain: dict[str, float] = {}
+    for name in names:
+        chain[name] = spent[name] + max((chain[n] for n in needs[name]), default=0.0)
+    took = cost.elapsed(spent, needs, workers)
+    assert max(max(chain.values()), sum(spent.values()) / workers) <= took + 1e-9
+    assert took <= sum(spent.values()) + 1e-9
+    assert cost.elapsed(spent, needs, 1) == pytest.approx(sum(spent.values()))
+
+
+def test_what_is_trained_already_takes_no_time() -> None:
+    assert cost.elapsed({"b": 2.0}, {"a": [], "b": ["a"]}, 1) == 2.0
+
+
+def test_a_dry_run_measures_every_kind_of_node_and_leaves_nothing(study: Path, rrm: Rrm) -> None:
+    before = sorted(study.parent.iterdir())
+    shown = json.loads(rrm("plan", study, "--out", study.with_name("out"), "--json").out)
+    assert sorted(study.parent.iterdir()) == before
+    assert {n["source"] for n in shown["nodes"]} == {"measured"}
+    assert all(n["seconds"] > 0 for n in shown["nodes"])
+    assert shown["total"]["cpu_seconds"] == pytest.approx(sum(n["seconds"] for n in shown["nodes"]))
+
+
+def test_what_was_recorded_is_believed_before_a_dry_run(study: Path, rrm: Rrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "-w", 1).code == 0
+    monkeypatch.setattr(cost, "_measured", lambda study: pytest.fail("measured, though it is on record"))
+    shown = json.loads(rrm("plan", study, "--out", out, "--set", "effort.cases=60", "--json").out)
+    assert {n["source"] for n in shown["nodes"]} == {"recorded"}
+    assert [n["state"] for n in shown["nodes"]] == ["effort.cases 6 → 60"] * 2
+    assert shown["total"]["nodes"] == 2
+
+
+def test_plan_says_why_each_node_would_be_trained(study: Path, rrm: Rrm) -> None:
+    out = study.with_name("out")
+
+    def states(*options: str) -> dict[str, str]:
+        said = rrm("plan", study, "--out", out, "--json", "--no-measure", *options)
+        return {n["node"]: n["state"] for n in json.loads(said.out)["nodes"]}
+
+    assert states() == {"block": "new", "total": "new"}
+    assert rrm("run", study, "--out", out, "-w", 1).code == 0
+    assert states() == {"block": "trained", "total": "trained"}
+    assert states("--set", "node.total.effort.cases=7") == {"block": "trained", "total": "effort.cases 6 → 7"}
+    below = states("--set", "node.block.effort.cases=7")
+    assert below == {"block": "effort.cases 6 → 7", "total": "block changed"}
+    assert "Nothing to do" in rrm("plan", study, "--out", out).out

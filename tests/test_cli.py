@@ -1,0 +1,399 @@
+"""The command line as people and scripts meet it: what goes where, how it ends, and what it teaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import STUDY, Rrm
+
+from rrm import Arm, Item, Response, Store, __version__
+from rrm.records import Case, Preference
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("check", "export", "graph", "list", "new", "plan", "report", "run", "show")
+COMMAND = [sys.executable, "-c", "from rrm.cli import main; main()"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in ("", "tasks", "assistants"))}
+
+
+@pytest.fixture
+def trained(study: Path, rrm: Rrm) -> Path:
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
+    return out
+
+
+# -- help -------------------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_the_exit_codes(rrm: Rrm) -> None:
+    said = rrm("--help")
+    assert (said.code, said.err) == (0, "")
+    assert all(re.search(rf"^  {name} ", said.out, re.MULTILINE) for name in COMMANDS)
+    assert "3: unfinished" in re.sub(r"\s+", " ", said.out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_teaches_by_an_example(command: str, rrm: Rrm) -> None:
+    said = rrm(command, "--help")
+    assert said.code == 0
+    assert re.search(rf"^  rrm {command}\b", said.out, re.MULTILINE)
+
+
+def test_version(rrm: Rrm) -> None:
+    assert rrm("--version").out == f"rrm {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "call", ["import rrm", "import rrm.cli", "from rrm.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"]
+)
+def test_starting_up_loads_nothing_heavy(call: str) -> None:
+    heavy = "('torch', 'transformers', 'networkx', 'pydantic', 'numpy', 'sqlalchemy', 'rich', 'jinja2', 'sklearn')"
+    code = f"{call}\nimport sys; print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert said.stderr == "[]\n"
+
+
+# -- run --------------------------------------------------------------------------------------------------------------
+
+
+def test_run_prints_results_on_stdout_and_progress_on_stderr(study: Path, rrm: Rrm) -> None:
+    out = study.with_name("out")
+    said = rrm("run", study, "--out", out, "-w", 1)
+    assert said.code == 0
+    assert "Truth on held-out items" in said.out
+    assert said.out.endswith(f"report: {out / 'report.html'}\n")
+    assert (out / "report.html").read_text().startswith("<!doctype html>")
+    assert said.err.splitlines() == ["[1/2] trained block (run, seed 7)", "[2/2] trained total (run, seed 7)"]
+    again = rrm("run", study, "--out", out)
+    assert again.err == "2 of 2 nodes are trained already\n"
+    assert again.out == said.out
+
+
+def test_quiet_is_quiet(study: Path, rrm: Rrm) -> None:
+    assert rrm("run", study, "--out", study.with_name("out"), "-w", 1, "--quiet").err == ""
+
+
+def test_without_out_a_run_goes_to_runs(study: Path, rrm: Rrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study.parent)
+    study.write_text(STUDY + "[fast]\neffort = { rounds = 1, cases = 2 }\n")
+    assert rrm("run", study, "-w", 1, "-q", "--fast").code == 0
+    assert [p.name for p in Path("runs").iterdir()] == ["study-fast"]
+    assert rrm("run", "study.toml", "-w", 1, "-q").code == 0
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["study", "study-fast"]
+
+
+def test_arms_and_changes_from_the_command_line(study: Path, rrm: Rrm) -> None:
+    study.write_text(STUDY + '[arm.a]\n[arm.b]\ncast = { protocol = { use = "unassisted" } }\n[vary]\nseed = [0, 1]\n')
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "-w", 1, "-q", "--arm", "b", "--set", "effort.cases=3").code == 0
+    arms = json.loads(rrm("report", out, "--json").out)["arms"]
+    assert [(a["arm"]["name"], a["seed"]) for a in arms] == [("b", 0), ("b", 1)]
+    assert all(node["judgements"] == 6 for a in arms for node in a["nodes"].values())
+
+
+def test_bars_in_a_terminal(study: Path) -> None:
+    """In a terminal there are bars while it trains, and a line for each node stays."""
+    parent, child = pty.openpty()
+    command = [*COMMAND, "run", study, "--out", study.with_name("out"), "-w", "1"]
+    env = {**ENVIRONMENT, "TERM": "xterm-256color"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=child, env=env)
+    os.close(child)
+    seen = b""
+    while True:
+        try:
+            part = os.read(parent, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    out, _ = process.communicate()
+    os.close(parent)
+    assert process.returncode == 0
+    assert b"\x1b[" in seen
+    assert b"all nodes" in seen
+    assert b"[2/2] trained total" in seen
+    assert b"\x1b[" not in out
+
+
+SLOW = """
+from rrm.evaluators.simulated import Simulated
+import time
+class Slow(Simulated):
+    reproducible = False
+    def values(self, *a):
+        time.sleep(0.2)
+        return super().values(*a)
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_interrupting_says_how_to_go_on(workers: str, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    study.write_text(STUDY.replace('"simulated"', f'"{tmp_path / "slow.py"}:Slow"') + "[vary]\nseed = [0, 1]\n")
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*COMMAND, "run", study, "--out", out, "-w", workers],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (out / "record.sqlite").is_file() or not any("feedback" in e["stream"] for e in Store(out).export()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the whole group
+    said, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("rrm: interrupted; nothing that was recorded is lost")
+    assert said == ""
+
+
+def test_a_closed_pipe_is_borne_quietly(trained: Path) -> None:
+    for command in (["export", trained], ["list"], ["report", trained]):
+        process = subprocess.Popen(
+            [*COMMAND, *command], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+        process.stderr.close()
+        process.wait()
+        assert err == b"", command
+
+
+# -- reading a run ----------------------------------------------------------------------------------------------------
+
+
+def test_report_json_is_one_object_of_schema_1(trained: Path, rrm: Rrm) -> None:
+    found = json.loads(rrm("report", trained, "--json").out)
+    assert found["schema"] == 1
+    (arm,) = found["arms"]
+    assert (arm["arm"], arm["seed"]) == ({"name": "run"}, 7)
+    node = arm["nodes"]["total"]
+    assert {
+        "level",
+        "task",
+        "truth",
+        "zero_shot",
+        "majority",
+        "judge_accuracy",
+        "reward_accuracy",
+        "judgements",
+        "helper_questions",
+        "helper_distinct",
+        "cpu_seconds",
+        "gate",
+    } <= node.keys()
+    assert (node["level"], node["task"], node["judgements"], node["helper_questions"]) == (1, "column-sum", 12, 48)
+    assert node["truth"].keys() == {"mean", "low", "high", "n"}
+    assert found["gap_recovered"].keys() == {"block", "total"}
+
+
+def test_reports_of_several_runs(trained: Path, rrm: Rrm, tmp_path: Path) -> None:
+    text = rrm("report", trained, trained).out
+    assert text.count(f"== {trained}") == 2
+    found = json.loads(rrm("report", trained, trained, "--json").out)
+    assert [r["run"] for r in found["runs"]] == [str(trained)] * 2
+    assert found["schema"] == 1
+    page = tmp_path / "page.html"
+    assert rrm("report", trained, "--html", page).out.endswith(f"report: {page}\n")
+    assert page.is_file()
+    assert rrm("report", trained, "--html", tmp_path / "no" / "page.html").code == 1
+
+
+def test_export_is_canonical_json_lines(trained: Path, rrm: Rrm, tmp_path: Path) -> None:
+    said = rrm("export", trained, "--format", "jsonl")
+    entries = [json.loads(line) for line in said.out.splitlines()]
+    assert [(e["node"], e["stream"], e["seq"]) for e in entries] == sorted(
+        (e["node"], e["stream"], e["seq"]) for e in entries
+    )
+    assert all(e.keys() == {"node", "stream", "seq", "id", "type", "record"} for e in entries)
+    file = tmp_path / "x.jsonl"
+    assert rrm("export", trained, "--out", file).out == ""
+    assert file.read_text() == said.out
+    assert rrm("export", trained, "--out", tmp_path / "no" / "x").code == 1
+
+
+def test_show_lists_nodes_and_shows_a_case_by_place_or_id(trained: Path, rrm: Rrm) -> None:
+    assert re.search(r"^total +[0-9a-f]{16} +run, seed 7 +trained$", rrm("show", trained).out, re.MULTILINE)
+    by_place = rrm("show", trained, "total/0/3").out
+    assert "help 4, block was asked 'Add up: " in by_place
+    case = next(json.loads(line) for line in rrm("export", trained).out.splitlines() if '"0/cases"' in line)
+    assert case["id"] in rrm("show", trained, case["id"]).out
+    gate = rrm("show", trained, "block/gate-1/0")
+    assert gate.code == 0
+    assert re.search("^judgement: (preference|rating) ", gate.out, re.MULTILINE)
+
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07[bold]x[/bold]\u202egnp.exe\r\n<script>\x00"
+
+
+def test_whatever_an_agent_said_is_shown_as_text(tmp_path: Path, rrm: Rrm) -> None:
+    item = Item(task="column-sum", prompt=HOSTILE)
+    case = Case(item=item, responses=(Response(item=item.id, text=HOSTILE, agent=HOSTILE),) * 2, place="0/0")
+    store = Store(tmp_path)
+    store.append("key", "0/cases", [case])
+    store.append("key", "0/feedback", [Preference(case=case.id, evaluator=HOSTILE, first_better=1.0)])
+    store.append("study", "arms", [Arm(name=HOSTILE, seed=0, plan={}, nodes={HOSTILE: "key"})])
+    for said in (rrm("show", tmp_path), rrm("show", tmp_path, "key/0/0"), rrm("show", tmp_path, HOSTILE.strip("\x00"))):
+        text = said.out + said.err
+        assert text
+        assert not re.search("[\x00\x1b\x07\u202e\r]", text)
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "a\nb: Traceback"])
+def test_a_message_is_one_inert_line(text: str, rrm: Rrm, tmp_path: Path) -> None:
+    said = rrm("run", tmp_path / text.replace("\x00", "").replace("/", ""))
+    assert said.code == 1
+    assert len(said.err.splitlines()) == 1
+    assert not re.search("[\x00\x1b\x07\u202e\r]", said.err)
+
+
+# -- graph, list, check, new ------------------------------------------------------------------------------------------
+
+
+def test_graph_as_text_and_as_pictures(study: Path, rrm: Rrm, tmp_path: Path) -> None:
+    assert rrm("graph", study).out == 'flowchart BT\n  n0["block"]\n  n1["total"]\n  n0 -- "block" --> n1\n'
+    svg = tmp_path / "graph.svg"
+    assert rrm("graph", study, "--out", svg).out == f"{svg}\n"
+    assert svg.read_text().startswith("<svg")
+    assert rrm("graph", study, "--out", tmp_path / "no" / "graph.svg").code == 1
+
+
+def test_list_names_every_component_and_what_it_does(rrm: Rrm) -> None:
+    text = rrm("list").out
+    for name in ("column-sum", "careless-adder", "simulated", "recursive", "best-of-n", "tally", "random"):
+        assert re.search(rf"^  {name} +\S.+[.:]", text, re.MULTILINE), name
+    found = json.loads(rrm("list", "--json").out)
+    assert all(entry["does"] for entries in found.values() for entry in entries)
+    assert {e["name"] for e in json.loads(rrm("list", "tasks", "--json").out)["task"]} >= {"column-sum", "glossary"}
+    said = rrm("list", "taks")
+    assert said.code == 1
+    assert "Did you mean 'task'" in said.err
+
+
+def test_list_imports_no_component() -> None:
+    code = "import sys\nfrom rrm.cli import main\ntry: main(['list'])\nexcept SystemExit: print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert said.stdout.endswith("False\n")
+
+
+def test_check_says_what_a_plan_holds(study: Path, rrm: Rrm) -> None:
+    said = rrm("check", study)
+    assert said.code == 0
+    assert "fine. 1 arm" in said.out
+    assert "block, total" in said.out
+    assert [p.name for p in study.parent.iterdir()] == ["study.toml"]
+
+
+def test_check_finds_what_is_wrong_with_the_small_size_only(study: Path, rrm: Rrm) -> None:
+    study.write_text(STUDY + "[fast]\neffort = { casses = 3 }\n")
+    said = rrm("check", study)
+    assert said.code == 1
+    assert "casses" in said.err
+
+
+def test_check_holds_components_to_their_contract(rrm: Rrm, tmp_path: Path) -> None:
+    for what in (
+        "task:column-sum",
+        "assistant:careless-adder",
+        "evaluator:simulated",
+        "protocol:recursive",
+        "policy-trainer:best-of-n",
+    ):
+        said = rrm("check", what)
+        assert said.code == 0, said
+    file = tmp_path / "bad.py"
+    file.write_text(
+        "from rrm import Item, Task\n"
+        "class Bad(Task):\n"
+        "    calls = []\n"
+        "    def sample(self, rng, *, held_out=False):\n"
+        "        self.calls.append(1)\n"
+        "        return Item(task=self.name(), prompt=str(len(self.calls)))\n"
+    )
+    said = rrm("check", f"{file}:Bad")
+    assert said.code == 1
+    assert "keeps something between calls" in said.err
+    assert "Traceback" not in said.err
+    assert rrm("check", "task:column-sum", "--set", "length=17").code == 1
+    assert "Did you mean 'task'" in rrm("check", "tusk:column-sum").err
+
+
+@pytest.mark.parametrize("kind", ["task", "assistant", "evaluator", "protocol"])
+def test_new_writes_something_that_works_and_says_what_is_next(
+    kind: str, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = rrm("new", kind, "my-own")
+    assert said.code == 0
+    assert said.out == "my_own.py\nnext: rrm check my_own.py:MyOwn\n"
+    text = Path("my_own.py").read_text()
+    assert len(text.splitlines()) <= 40
+    assert rrm("check", "my_own.py:MyOwn").code == 0, rrm("check", "my_own.py:MyOwn").err
+    Path("my_own.py").write_text("# mine")
+    again = rrm("new", kind, "my-own")
+    assert again.code == 1
+    assert "is there already" in again.err
+    assert Path("my_own.py").read_text() == "# mine"
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,W,I,B", "--line-length", "120", "-"],
+        input=text,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert ruff.returncode == 0, ruff.stdout
+
+
+KNOWER = """
+from rrm import Assistant
+
+class Knower(Assistant):
+    deterministic = True
+    def respond(self, items, *, n=1, seeds):
+        return [[max(item.prompt.split())] * n for item in items]
+"""
+
+
+def test_a_new_task_can_be_trained_in_levels(rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `rrm new` writes is worth starting from: with help the user judges it right, alone it does not."""
+    monkeypatch.chdir(tmp_path)
+    for kind, name in (("task", "larger"), ("assistant", "guesser")):
+        assert rrm("new", kind, name).code == 0
+    Path("knower.py").write_text(KNOWER)
+    Path("plan.toml").write_text(
+        STUDY.split("[node.")[0]
+        .replace('"careless-adder", slip = 0.5', '"guesser.py:Guesser", guess = 1.0')
+        .replace("budget = 5", "budget = 1")
+        .replace("cases = 6", "cases = 60")
+        + '[node.small]\ntask = { use = "larger.py:Larger", digits = 2 }\n'
+        'cast = { assistant = { use = "knower.py:Knower" } }\n'
+        '[node.big]\ntask = { use = "larger.py:Larger", digits = 3 }\nhelped_by = { head = "small" }\n'
+        '[arm.recursive]\n[arm.unassisted]\nnode.big.cast = { protocol = { use = "unassisted" } }\n'
+    )
+    said = rrm("run", "plan.toml", "--out", "out", "-w", 1)
+    assert said.code == 0, said.err
+    arms = {a["arm"]["name"]: a["nodes"]["big"] for a in json.loads(rrm("report", "out", "--json").out)["arms"]}
+    assert arms["recursive"]["helper_questions"] > 0
+    assert arms["recursive"]["judge_accuracy"]["mean"] > arms["unassisted"]["judge_accuracy"]["mean"]
+
+
+def test_column_sum_runs_at_its_small_size(rrm: Rrm, tmp_path: Path) -> None:
+    said = rrm("run", ROOT / "configs" / "column_sum.toml", "--fast", "--out", tmp_path / "out", "-w", 1, "-q")
+    assert said.code == 0
+    arms = json.loads(rrm("report", tmp_path / "out", "--json").out)["arms"]
+    assert [a["arm"]["name"] for a in arms] == ["recursive", "unassisted", "oracle"]
