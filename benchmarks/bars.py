@@ -12,103 +12,16 @@ takes every figure from `Report.to_json`. A line is one figure of one node over 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.learning import RUNS, Bar, Run
 from benchmarks.machine import give, parser, verdict
 from rrm import build
 from rrm.plan import Study
 from rrm.report import Report
 from rrm.store import Store
-
-Get = Callable[[dict[str, Any]], float | None]
-"""From a node's figures in a report to the one that is held against a bar."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A figure of some nodes in one arm, and what it should be at least (or at most)."""
-
-    what: str
-    nodes: Sequence[str]
-    bars: Sequence[float]
-    arm: str = "recursive"
-    most: bool = False
-    worst: bool = False
-    get: Get = lambda node: node["truth"] and node["truth"]["mean"]
-    minus: str = ""
-    """Another arm, whose figure at the same seed is taken off; what is left counts without its sign."""
-    setting: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A config, what is set in it, and the bars that it is for."""
-
-    config: str
-    bars: Sequence[Bar]
-    sets: Sequence[str] = ()
-    arms: Sequence[str] = ()
-
-
-def _cpu(node: dict[str, Any]) -> float | None:
-    return node["cpu_seconds"]
-
-
-def _above_tree(node: dict[str, Any]) -> float | None:
-    return abs(node["truth"]["mean"] - node["tree"]) if node["truth"] and node["tree"] is not None else None
-
-
-WORDS = tuple(f"word-{k}" for k in range(5))
-TREES = tuple(f"tree-{k}" for k in (1, 2, 3))
-LETTERS = tuple(f"letters-{k}" for k in range(5))
-SUMS = tuple(f"sum-{k}" for k in range(4))
-MANY = {"node.word-1.effort.cases": 1600}
-
-RUNS = {
-    "glossary": Run(
-        "glossary",
-        [
-            Bar("truth", WORDS, [0.99] * 5),
-            Bar("truth", WORDS, [0.97] * 5, worst=True),
-            Bar("CPU-s", WORDS, [12] * 5, most=True, get=_cpu),
-            Bar("truth", WORDS[1:], [0.20] * 4, arm="unassisted", most=True),
-            Bar("truth", WORDS, [0.99] * 5, arm="oracle"),
-            Bar("gap recovered", WORDS[4:], [0.97], get=lambda node: node["gap"]),
-        ],
-    ),
-    "glossary-3000": Run("glossary", [Bar("truth", WORDS[:3], [0.97] * 3)], ["effort.cases=200"], ["recursive"]),
-    "minimax": Run(
-        "minimax",
-        [Bar("truth", TREES, [0.99, 0.99, 0.95]), Bar("CPU-s", TREES, [60] * 3, most=True, get=_cpu)],
-        arms=["recursive"],
-    ),
-    "helper-errors": Run(
-        "helper_errors",
-        [
-            Bar("truth, 24 000", WORDS[1:2], [0.98], arm="independent", setting=MANY),
-            Bar("|truth - tree|, 24 000", WORDS[1:2], [0.02], "systematic", most=True, get=_above_tree, setting=MANY),
-        ],
-    ),
-    "letters": Run(
-        "letter_count",
-        [
-            Bar("truth", LETTERS, [0.97] * 5),
-            Bar("truth", (*LETTERS[1:3], LETTERS[4]), [0.60, 0.60, 0.40], arm="unassisted", most=True),
-            Bar("truth (no bar)", LETTERS, [0.0] * 5, arm="oracle"),
-        ],
-    ),
-    "handwriting": Run(
-        "handwriting",
-        [
-            Bar("truth", SUMS, [0.97, 0.94, 0.91, 0.87]),
-            Bar("truth", SUMS[1:], [0.25] * 3, arm="unassisted", most=True),
-            Bar("|oracle - truth|", SUMS, [0.03] * 4, arm="oracle", most=True, minus="recursive"),
-        ],
-    ),
-}
 
 
 def train(run: Run, folder: Path, seeds: Sequence[int], *, fast: bool, workers: int | None) -> dict[str, Any]:
@@ -120,8 +33,10 @@ def train(run: Run, folder: Path, seeds: Sequence[int], *, fast: bool, workers: 
     return Report.from_store(store).to_json()
 
 
-def command(run: Run, folder: Path, seeds: Sequence[int]) -> str:
+def command(run: Run, folder: Path, seeds: Sequence[int], *, fast: bool) -> str:
     """The same by hand."""
+    if fast:
+        return f"rrm run configs/{run.config}.toml --out {folder} --fast"
     sets = [f"--set 'vary.seed={list(seeds)}'", *(f"--set {s}" for s in run.sets), *(f"--arm {a}" for a in run.arms)]
     return f"rrm run configs/{run.config}.toml --out {folder} {' '.join(sets)}"
 
@@ -176,14 +91,24 @@ def main() -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         report = train(run, folder, given.seeds, fast=given.fast, workers=given.workers)
         lines = [line for bar in run.bars for line in hold(report, bar, settled=not given.fast)]
-        found[name] = {"command": command(run, folder, given.seeds), "lines": lines}
+        found[name] = {"command": command(run, folder, given.seeds, fast=given.fast), "lines": lines}
         rows.append([f"{name}:"])
         for r in lines:
             each = " ".join("-" if v is None else f"{v:.3f}" for v in r["seeds"].values())
             sign = "≤" if r["at"] == "most" else "≥"
             rows.append(
-                [f"  {r['what']}", r["arm"], r["node"], f"{sign} {r['bar']:g}", r["by"], r["median"], r["worst"]]
-                + [r["cpu_seconds"], verdict(r["passed"]), each]
+                [
+                    f"  {r['what']}",
+                    r["arm"],
+                    r["node"],
+                    f"{sign} {r['bar']:g}",
+                    r["by"],
+                    r["median"],
+                    r["worst"],
+                    r["cpu_seconds"],
+                    verdict(r["passed"]),
+                    each,
+                ]
             )
     give({"seeds": given.seeds, "fast": given.fast, "bars": found}, rows, as_json=given.json)
     if not given.json:

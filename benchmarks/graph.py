@@ -3,8 +3,8 @@
     python -m benchmarks.graph [--json] [--nodes 100000] [--repeats 3]
 
 CPU-seconds of `TaskGraph(tasks, helped_by)`, which checks every name, subtask and kind of task, finds circles and sorts
-nodes into levels; and of `levels()` and `level_of()` after it. Three shapes: a chain (as many levels as nodes), a binary
-tree (two helpers a node), and a random acyclic graph (three helpers a node, drawn from all nodes before it).
+nodes into levels; and of `levels()` and `level_of()` after it. Three shapes: a chain (as many levels as nodes), a
+binary tree (two helpers a node), and a random acyclic graph (three helpers a node, drawn from all nodes before it).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def shapes(nodes: int) -> dict[str, Edges]:
     return {
         "chain": {f"n{i}": {"a": f"n{i - 1}"} for i in range(1, nodes)},
         "binary tree": {
-            f"n{i}": {slot: f"n{child}" for slot, child in zip("ab", (2 * i + 1, 2 * i + 2), strict=True) if child < nodes}
+            f"n{i}": {slot: f"n{child}" for slot, child in (("a", 2 * i + 1), ("b", 2 * i + 2)) if child < nodes}
             for i in range(nodes // 2)
         },
         "random, 3 helpers": {f"n{i}": {slot: f"n{rng.randrange(i)}" for slot in "abc"} for i in range(3, nodes)},

@@ -1,4 +1,4 @@
-"""What a level costs beside learning: the share of its CPU time outside the torch kernels of reward and policy training.
+"""What a level costs beside learning: its share of CPU time outside the torch kernels of reward and policy training.
 
     python -m benchmarks.level [--json] [--profile] [--sets effort.cases=100 …]          bar: at most 10 %
 

@@ -37,8 +37,8 @@ def give(found: dict[str, Any], rows: Sequence[Sequence[object]], *, as_json: bo
     table = [[cell if isinstance(cell, str) else _short(cell) for cell in row] for row in rows]
     wide = [max(len(row[i]) for row in table if i < len(row)) for i in range(max(map(len, table)))]
     for row in table:
-        first, *others = (cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=False)))
-        print("  ".join([first, *others]).rstrip())
+        cells = [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=False))]
+        print("  ".join(cells).rstrip())
     known = facts()
     print(f"({known['cores']} cores, load {known['load_average'][0]}, torch {known['torch']})")
 
@@ -49,4 +49,6 @@ def verdict(fine: bool) -> str:
 
 
 def _short(cell: object) -> str:
-    return "-" if cell is None else f"{cell:.3g}" if isinstance(cell, float) and abs(cell) < 1000 else f"{cell:,.0f}" if isinstance(cell, float) else str(cell)
+    if not isinstance(cell, float):
+        return "-" if cell is None else str(cell)
+    return f"{cell:.3f}" if abs(cell) < 10 else f"{cell:,.1f}"

@@ -37,7 +37,7 @@ def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardMod
         for item, [answer], rest, at in zip(items, own, others, seeds, strict=True):
             texts = list(dict.fromkeys([answer, *rest]))[: max(node.effort.candidates, 2)]
             shown = [Response(item=item.id, text=t, agent=node.name, sample=n) for n, t in enumerate(texts)]
-            at.at("order").rng().shuffle(shown)
+            at.at("order").shuffle(shown)
             bare.append(Case(item=item, responses=tuple(shown)))
         cases = level.assist(stream, bare, seed.at("help"))
     return _result(level, number, level.judge(stream, cases, seed.at("judge")), reward)

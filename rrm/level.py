@@ -369,7 +369,7 @@ def _save(what: Published, folder: Path) -> None:
 def _bare(item: Item, texts: Sequence[str], agent: str, seed: Seed) -> Case:
     """A case without help. Which answer stands first is drawn, for some evaluators favour a position."""
     distinct = list(dict.fromkeys(texts))
-    seed.at("order").rng().shuffle(distinct)
+    seed.at("order").shuffle(distinct)
     about = item.id
     return Case(
         item=item, responses=tuple(Response(item=about, text=t, agent=agent, sample=n) for n, t in enumerate(distinct))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self, TypeAlias
@@ -23,6 +24,11 @@ the next query depend on it."""
 
 Judged: TypeAlias = tuple[Case, Feedback]
 """A case with what was said of it."""
+
+
+@cache
+def _dashed(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
 class Turn(NamedTuple):
@@ -53,7 +59,7 @@ class Component(ABC):
     @classmethod
     def name(cls) -> str:
         """Registry name: the class name with dashes, `BestOfN` -> `best-of-n`."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
+        return _dashed(cls.__name__)
 
 
 class Subtask(Record):

@@ -31,6 +31,7 @@ from rrm import (
     build,
 )
 from rrm.evaluators.terminal import Terminal
+from rrm.models.learner import torch_in
 from rrm.plan import Study
 from rrm.records import FEEDBACK
 from rrm.registry import (
@@ -161,6 +162,13 @@ def scores(reward: RewardModel) -> np.ndarray:
     return found.mean
 
 
+def state(assistant: Assistant) -> bytes:
+    """All weights, as bytes: two steps may change them without changing any answer."""
+    found = torch_in(assistant)
+    assert found is not None
+    return b"".join(tensor.numpy().tobytes() for tensor in found.network.state_dict().values())
+
+
 def said(assistant: Assistant) -> list[list[str]]:
     items = [TASK.sample(Seed(6).at(n).rng()) for n in range(6)]
     return assistant.respond(items, n=2, seeds=[Seed(1).at(n) for n in range(6)])
@@ -195,11 +203,13 @@ def test_policy_trainer(name: str, turn: Turn, agent: Assistant, judged: list[Ju
     trainer.check(TASK, agent)
     counting = REWARD_TRAINERS.build("tally")
     reward = counting.fit(judged, task=TASK, assistant=agent, start=None, turn=turn, seed=Seed(0))
-    before, worth = said(agent), scores(reward)
+    before, weights, worth = said(agent), state(agent), scores(reward)
     better = trainer.improve(agent, TASK, reward, turn=turn, seed=Seed(4))
-    assert said(agent) == before, "the agent that is improved on changed"
+    assert (said(agent), state(agent)) == (before, weights), "the agent that is improved on changed"
+    assert (state(better) == weights) == (name == "best-of-n"), "it learns, or it does not train at all"
     assert (scores(reward) == worth).all()
-    assert said(better) == said(trainer.improve(agent, TASK, reward, turn=turn, seed=Seed(4)))
+    again = trainer.improve(agent, TASK, reward, turn=turn, seed=Seed(4))
+    assert (said(better), state(better)) == (said(again), state(again))
     better.save(tmp_path)
     blank = LEARNER.prepare(TASK, seed=Seed(9))
     assert said(trainer.load(tmp_path, task=TASK, assistant=blank, reward=reward)) == said(better)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
@@ -95,43 +96,35 @@ class Crash(BaseException):
 
 
 def test_cut_off_at_every_single_write(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exhaustively: the n-th change of the folder is the last of its run, for every n, before and after it is made."""
-    build.run(_study(study), Store(tmp_path / "whole"), workers=1)
-    wanted = kill.contents(tmp_path / "whole")
-    left = [0, False]
+    """Exhaustively: for every n, a run that ends just before its n-th change of the folder, and one that goes on."""
+    small = ("node.total.task.length=8", "effort.cases=3", "effort.exam=2", "gate.items=2")
+    build.run(_study(study, *small), Store(tmp_path / "whole"), workers=1)
+    wanted, left = kill.contents(tmp_path / "whole"), 0
 
     def cut(name: str) -> None:
         real = getattr(Store, name)
 
         def cutting(self: Store, *args: object, **kwargs: object) -> object:
-            left[0] -= 1
-            now, after = left[0] == 0, left[1]
-            if now and not after:
+            nonlocal left
+            left -= 1
+            if left == 0:
                 raise Crash
-            result = real(self, *args, **kwargs)
-            if now:
-                raise Crash
-            return result
+            return real(self, *args, **kwargs)
 
         monkeypatch.setattr(Store, name, cutting)
 
     for name in ("write", "save_agent", "drop_agent", "promote_agent", "tidy_agents", "spend"):
         cut(name)
-    steps = 1
-    while True:
-        for after in (False, True):
-            out = tmp_path / f"{steps}-{after}"
-            left[:] = [steps, after]
-            try:
-                build.run(_study(study), Store(out), workers=1)
-            except Crash:
-                left[:] = [0, False]
-                build.run(_study(study), Store(out), workers=1)
-            else:
-                assert steps > 30
-                return
-            assert kill.differences(kill.contents(out), wanted) == [], (steps, after)
-        steps += 1
+    for number in itertools.count(1):
+        out, left = tmp_path / str(number), number
+        try:
+            build.run(_study(study, *small), Store(out), workers=1)
+        except Crash:
+            build.run(_study(study, *small), Store(out), workers=1)
+            assert kill.differences(kill.contents(out), wanted) == [], number
+        else:
+            break
+    assert number > 35
 
 
 # -- what is trained again --------------------------------------------------------------------------------------------

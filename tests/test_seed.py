@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from itertools import pairwise
 
 from hypothesis import given
@@ -39,3 +40,21 @@ def test_draws_below_different_addresses_look_independent() -> None:
     assert abs(sum(draws) / len(draws) - 0.5) < 0.03
     products = [(x - 0.5) * (y - 0.5) for x, y in pairwise(draws)]
     assert abs(sum(products) / len(products)) < 0.01
+
+
+def test_short_lists_are_shuffled_evenly() -> None:
+    counts = Counter()
+    for number in range(6000):
+        things = ["a", "b", "c"]
+        Seed(1).at(number).shuffle(things)
+        counts["".join(things)] += 1
+    assert len(counts) == 6
+    # 6000 draws of 1/6 have a standard deviation of 29: five of them are never seen by chance.
+    assert all(abs(count - 1000) < 145 for count in counts.values()), counts
+
+
+def test_long_lists_keep_every_element() -> None:
+    things = list(range(40))
+    Seed(2).shuffle(things)
+    assert sorted(things) == list(range(40))
+    assert things != list(range(40))

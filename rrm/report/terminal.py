@@ -41,7 +41,7 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
     table.add_column("level", justify="right", no_wrap=True)
     table.add_column("node", no_wrap=True, overflow="ellipsis", max_width=18)
     for name in arms:
-        table.add_column(Text(short(name, 34)), justify="right", min_width=12, overflow="fold")
+        table.add_column(Text(_both_ends(name, 34)), justify="right", min_width=12, overflow="fold")
     for name in ("majority", "zero-shot", "tree", "gap"):
         table.add_column(name, justify="right", no_wrap=True)
     honest = next((runs for runs in arms.values() if runs[0].arm.name == RECURSIVE), next(iter(arms.values())))
@@ -72,7 +72,7 @@ def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:
             passed, stood = gates(runs, node)
             table.add_row(
                 Text(short(node, 18) if first else ""),
-                Text(short(name, 20)),
+                Text(_both_ends(name, 20)),
                 *(_mean(cell(runs, node, get)) for get in _HONESTY),
                 Text("–" if not stood else f"{passed}/{stood}", style="red" if passed < stood else ""),
                 *(_count(mean_of(runs, node, get)) for get in _COUNTS),
@@ -103,6 +103,13 @@ def _say(said: Sequence[Verdict], console: Console) -> None:
 
 def _table(title: str) -> Table:
     return Table(title=Text(title, style="bold"), title_justify="left", box=None, padding=(0, 1), pad_edge=False)
+
+
+def _both_ends(name: str, limit: int) -> str:
+    """An arm's name, cut in the middle: what varies stands at its end."""
+    whole = short(name, 400)
+    half = limit // 2
+    return whole if len(whole) <= limit else f"{whole[: limit - half - 1]}…{whole[-half:]}"
 
 
 def _figure(f: Figure | None) -> Text:

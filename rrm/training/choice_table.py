@@ -81,8 +81,12 @@ class ChoiceTable:
         for row, ((_, made), texts) in enumerate(zip(rows, named, strict=True)):
             place: dict[str | None, int] = {t: i for i, t in enumerate(texts)}
             place[None] = many
-            options[row, : len(made)] = [[place[t] for t in o] + [-1] * (wide - len(o)) for o, _ in made]
-            masses[row, : len(made)] = [w + [0.0] * (wide - len(w)) for _, w in made]
+            if wide == 2:
+                options[row, : len(made)] = [(place[first], place[second]) for (first, second), _ in made]
+                masses[row, : len(made)] = [w for _, w in made]
+            else:
+                options[row, : len(made)] = [[place[t] for t in o] + [-1] * (wide - len(o)) for o, _ in made]
+                masses[row, : len(made)] = [w + [0.0] * (wide - len(w)) for _, w in made]
         weight = masses.sum(-1)
         target = np.divide(masses, weight[..., None], out=masses, where=weight[..., None] > 0)
         return cls(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 
 from rrm import Case
 
@@ -17,7 +18,12 @@ def number(text: str) -> int | None:
 
     Every number has one spelling, in ASCII: "007", "+7", "7.0", "٧" and "seven" are no numbers.
     """
-    return int(text) if len(text) <= 32 and _NUMBER.fullmatch(text := text.strip()) else None
+    return _short_number(text) if len(text) <= 32 else None
+
+
+@lru_cache(maxsize=4096)
+def _short_number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text := text.strip()) else None
 
 
 def nearness(text: str, value: int) -> float:

@@ -63,6 +63,9 @@ class Glossary(Task):
         super().__init__(settings)
         s = self.settings
         self._language = language(s.world, s.digits, s.words, s.levels)
+        # A glossary has few prompts, and each comes up again and again.
+        self._parse = lru_cache(maxsize=4096)(self._read)
+        self._parts = lru_cache(maxsize=4096)(self._defined)
 
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
         s = self.settings
@@ -75,7 +78,7 @@ class Glossary(Task):
         return [self._item(w.name, a, b) for w, a, b in product(words, range(s.digits), range(s.digits))]
 
     def queries(self, case: Case) -> Asking:
-        for slot, item in zip(_SLOTS, self._parts(case.item), strict=False):
+        for slot, item in zip(_SLOTS, self._parts(case.item.prompt), strict=False):
             yield Query(subtask=slot, item=item)
 
     def answers(self, item: Item) -> Sequence[str]:
@@ -86,16 +89,16 @@ class Glossary(Task):
 
     def accepts(self, item: Item) -> bool:
         try:
-            return self._parse(item)[0].level == self.settings.level
+            return self._parse(item.prompt)[0].level == self.settings.level
         except ComponentError:
             return False
 
     def estimate(self, case: Case, *, budget: int) -> Sequence[float] | None:
         if budget < 1:
             return None
-        word, a, b = self._parse(case.item)
+        word, a, b = self._parse(case.item.prompt)
         most = self.settings.digits - 1
-        parts = zip(_SLOTS, self._parts(case.item), strict=False)
+        parts = zip(_SLOTS, self._parts(case.item.prompt), strict=False)
         meanings = [told(case, slot, part.prompt, most=most) for slot, part in parts]
         if None in meanings and budget >= 2 ** (word.level + 1) - 1:
             belief = word.meaning[a][b]
@@ -105,13 +108,13 @@ class Glossary(Task):
         return [float(number(response.text) == belief) for response in case.responses]
 
     def truth(self, item: Item, text: str) -> float:
-        word, a, b = self._parse(item)
+        word, a, b = self._parse(item.prompt)
         return float(number(text) == word.meaning[a][b])
 
     def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
         if text is not None:
             return (Text(text=text),)
-        word, a, b = self._parse(item)
+        word, a, b = self._parse(item.prompt)
         names = [f"{part.name} {' '.join('yx' if swapped else 'xy')}" for part, swapped in word.parts]
         row, column = names or ["x", "y"]
         return (
@@ -126,17 +129,17 @@ class Glossary(Task):
     def _item(self, name: str, a: int, b: int) -> Item:
         return Item(task=self.name(), prompt=f"{name} {a} {b}")
 
-    def _parse(self, item: Item) -> tuple[Word, int, int]:
-        name, *operands = item.prompt.split(" ")
+    def _read(self, prompt: str) -> tuple[Word, int, int]:
+        name, *operands = prompt.split(" ")
         digits = [n for n in map(number, operands) if n is not None and 0 <= n < self.settings.digits]
         word = self._language.by_name.get(name)
-        if word is None or len(digits) != 2 or f"{name} {digits[0]} {digits[1]}" != item.prompt:
-            raise ComponentError(f"not a word of this glossary with two operands: {item.prompt[:80]!r}")
+        if word is None or len(digits) != 2 or f"{name} {digits[0]} {digits[1]}" != prompt:
+            raise ComponentError(f"not a word of this glossary with two operands: {prompt[:80]!r}")
         return word, digits[0], digits[1]
 
-    def _parts(self, item: Item) -> list[Item]:
+    def _defined(self, prompt: str) -> list[Item]:
         """The two questions that the definition leads to; none at level 0."""
-        word, a, b = self._parse(item)
+        word, a, b = self._parse(prompt)
         return [self._item(part.name, *((b, a) if swapped else (a, b))) for part, swapped in word.parts]
 
 

@@ -1,0 +1,53 @@
+"""Every benchmark runs at a tiny size and prints JSON; how fast it is, is for a quiet machine to say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = [f"cast.{role}.{steps}=1" for role in ("reward", "policy") for steps in ("steps", "last_steps")]
+RUNS = {
+    "asking": ["--cases", "20", "--repeats", "1"],
+    "growth": ["--largest", "1000", "--out", "asking.svg"],
+    "graph": ["--nodes", "50", "--repeats", "1"],
+    "level": ["--sets", "effort.cases=4", "effort.rounds=1", "effort.exam=8", *TINY],
+    "start": ["--repeats", "1"],
+    "bars": ["helper-errors", "--fast", "--workers", "1", "--out", "bars"],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_benchmark_prints_what_it_found(name: str, tmp_path: Path) -> None:
+    paths = [ROOT, ROOT / "tasks", ROOT / "assistants", *filter(None, [os.environ.get("PYTHONPATH")])]
+    given = [str(tmp_path / word) if word in ("asking.svg", "bars") else word for word in RUNS[name]]
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--json", *given],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schema"] == 1
+    assert found["machine"]["cores"] >= 1
+    if name == "growth":
+        assert (tmp_path / "asking.svg").read_text().startswith("<svg")
+    if name == "bars":
+        lines = found["bars"]["helper-errors"]["lines"]
+        assert [line["arm"] for line in lines] == ["independent", "systematic"]
+        assert all(line["median"] is not None for line in lines)
+
+
+def test_the_catalogue_names_every_benchmark() -> None:
+    said = (ROOT / "benchmarks" / "README.md").read_text()
+    assert [
+        p.name for p in (ROOT / "benchmarks").glob("*.py") if f"`{p.name}`" not in said and p.stem != "learning"
+    ] == []
