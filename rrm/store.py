@@ -49,9 +49,10 @@ _records = Table(
     Column("node", String, primary_key=True),
     Column("stream", String, primary_key=True),
     Column("seq", Integer, primary_key=True),
-    Column("id", String(16), nullable=False, index=True),
+    Column("id", String(16), nullable=False),
     Column("kind", String, nullable=False),
     Column("body", Text, nullable=False),
+    sqlite_with_rowid=False,  # one tree, in the order in which records are written and read
 )
 _timings = Table(
     "timings",
