@@ -212,10 +212,11 @@ class Store:
         return folder
 
     def promote_agent(self, node: str, moment: str, final: str) -> None:
-        """Give a saved agent another moment's name, and leave no other of the node behind."""
+        """Publish a saved agent under another moment's name, less what only going on with its training needs (the
+        files called `optimizer*`), and leave no other of the node behind."""
         if not self.has_agent(node, final):
-            self.agent_folder(node, moment).rename(self.agent_folder(node, final))
-            _sync(self.agent_folder(node, final).parent)
+            source = self.check_agent(node, moment)
+            self.save_agent(node, final, lambda folder: _copy(source, folder))
         self.tidy_agents(node, final)
 
     def tidy_agents(self, node: str, final: str) -> None:
@@ -305,6 +306,11 @@ def _sqlite(path: Path, *, writes: bool, durable: bool = True) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _copy(source: Path, folder: Path) -> None:
+    needless = shutil.ignore_patterns("saved.json", "optimizer*")
+    shutil.copytree(source, folder, ignore=needless, dirs_exist_ok=True)
 
 
 def _sync(path: Path) -> None:
