@@ -60,7 +60,10 @@ def hold(report: dict[str, Any], bar: Bar, *, settled: bool = True) -> Iterator[
         worst = (max(known) if bar.most else min(known)) if known else None
         counts = worst if bar.worst else middle
         cpu = [nodes[name]["cpu_seconds"] for nodes in arms.get(bar.arm, {}).values() if nodes[name]["cpu_seconds"]]
-        passed = counts is not None and len(known) == len(values) and (counts <= limit if bar.most else counts >= limit)
+        passed: bool | None = None
+        if limit is not None:
+            reached = counts is not None and (counts <= limit if bar.most else counts >= limit)
+            passed = reached and len(known) == len(values)
         yield {
             "what": bar.what, "arm": bar.arm, "node": name, "bar": limit, "at": "most" if bar.most else "least",
             "by": "worst" if bar.worst else "middle", "seeds": values, "median": middle, "worst": worst,
@@ -101,12 +104,12 @@ def main() -> None:
                     f"  {r['what']}",
                     r["arm"],
                     r["node"],
-                    f"{sign} {r['bar']:g}",
+                    "–" if r["bar"] is None else f"{sign} {r['bar']:g}",
                     r["by"],
                     r["median"],
                     r["worst"],
                     r["cpu_seconds"],
-                    verdict(r["passed"]),
+                    "–" if r["passed"] is None else verdict(r["passed"]),
                     each,
                 ]
             )

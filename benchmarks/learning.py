@@ -19,7 +19,8 @@ class Bar:
 
     what: str
     nodes: Sequence[str]
-    bars: Sequence[float]
+    bars: Sequence[float | None]
+    """None: a figure to look at, with no bar."""
     arm: str = "recursive"
     most: bool = False
     worst: bool = False
@@ -83,7 +84,7 @@ RUNS = {
         [
             Bar("truth", LETTERS, [0.97] * 5),
             Bar("truth", (*LETTERS[1:3], LETTERS[4]), [0.60, 0.60, 0.40], arm="unassisted", most=True),
-            Bar("truth (no bar)", LETTERS, [0.0] * 5, arm="oracle"),
+            Bar("truth (no bar)", LETTERS, [None] * 5, arm="oracle"),
         ],
     ),
     "handwriting": Run(

@@ -38,29 +38,31 @@ class Helpers:
         self._serving, self._fresh, self._seed = dict(serving), fresh, seed
         self._shared: dict[tuple[str, str, object], str] = {}
         self._scoped = {s: fresh == "case" and not h.assistant.deterministic for s, h in self._serving.items()}
+        # Subtasks that one deterministic assistant serves share its answers: the same question is put to it once.
+        first: dict[int | str, str] = {}
+        self._slot = {
+            s: first.setdefault(id(h.assistant) if h.assistant.deterministic else s, s)
+            for s, h in self._serving.items()
+        }
 
     def answer(self, queries: Sequence[Query], cases: Sequence[int | str]) -> list[Exhibit | None]:
         """An exhibit for each query; None where no helper serves its subtask (an ablation).
 
         `cases` are the addresses of the cases that ask. Each helper is called once, with a batch.
         """
-        shared, scoped = self._shared, self._scoped
-        keys = [
-            (q.subtask, q.item.prompt, case if scoped.get(q.subtask) else None)
-            for q, case in zip(queries, cases, strict=True)
-        ]
+        shared, serving = self._shared, self._serving
+        keys = self._keys(queries, cases)
         fresh: dict[str, dict[tuple[str, str, object], Query]] = {}
         for key, query in zip(keys, queries, strict=True):
-            if key not in shared and key[0] in self._serving:
+            if key not in shared and query.subtask in serving:
                 fresh.setdefault(key[0], {})[key] = query
         for subtask, asked in fresh.items():
             texts = self._ask(subtask, asked)
             shared.update(zip(asked, texts, strict=True))
-        serving = self._serving
-        with _uncollected():
+        with uncollected():
             return [
                 Exhibit(title=helper.question, text=shared[key], agent=helper.node, about=query.about, query=query)
-                if (helper := serving.get(key[0]))
+                if (helper := serving.get(query.subtask))
                 else None
                 for key, query in zip(keys, queries, strict=True)
             ]
@@ -80,11 +82,17 @@ class Helpers:
 
     def remember(self, queries: Sequence[Query], cases: Sequence[int | str], wave: Wave) -> None:
         """Take answers from the record, so that resuming asks nothing twice."""
-        for query, case, exhibit in zip(queries, cases, wave, strict=True):
+        for key, exhibit in zip(self._keys(queries, cases), wave, strict=True):
             if exhibit is not None:
-                self._shared[query.subtask, query.item.prompt, case if self._scoped.get(query.subtask) else None] = (
-                    exhibit.text
-                )
+                self._shared[key] = exhibit.text
+
+    def _keys(self, queries: Sequence[Query], cases: Sequence[int | str]) -> list[tuple[str, str, object]]:
+        """Queries with equal keys get one answer."""
+        slot, scoped = self._slot, self._scoped
+        return [
+            (slot.get(q.subtask, ""), q.item.prompt, case if scoped.get(q.subtask) else None)
+            for q, case in zip(queries, cases, strict=True)
+        ]
 
 
 def ask_all(
@@ -106,7 +114,7 @@ def ask_all(
     names: Sequence[int | str] = range(len(askings)) if cases is None else cases
     waiting: list[int] = []
     queries: list[Query] = []
-    with _uncollected():
+    with uncollected():
         for i, asking in enumerate(askings):
             query = next(asking, None)
             if query is not None:
@@ -124,7 +132,7 @@ def ask_all(
             helpers.remember(queries, who, wave)
         still: list[int] = []
         following: list[Query] = []
-        with _uncollected():
+        with uncollected():
             for i, exhibit in zip(waiting, wave, strict=True):
                 if exhibit is not None:
                     gathered[i].append(exhibit)
@@ -138,8 +146,8 @@ def ask_all(
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector, which would walk millions of questions, none of them cyclic, again and
+def uncollected() -> Iterator[None]:
+    """Without the cyclic garbage collector, which would walk millions of records, none of them cyclic, again and
     again as they are made. Never around a helper's own work, which may leave cycles."""
     was = gc.isenabled()
     gc.disable()

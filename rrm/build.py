@@ -6,18 +6,17 @@ node, and only it and what it helps is trained again.
 
 from __future__ import annotations
 
-import ast
 import fcntl
 import functools
 import gc
 import hashlib
-import inspect
 import json
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from rrm import __version__
-from rrm.errors import GateFailed, PlanError, RrmError, StoreError, Unfinished
+from rrm.errors import ComponentError, GateFailed, PlanError, RrmError, StoreError, Unfinished
+from rrm.identity import identity
 from rrm.level import Level, Node, Watch
 from rrm.plan import NodePlan, Plan, Study, Use
 from rrm.records import Arm, GateResult
@@ -41,7 +41,7 @@ from rrm.registry import (
     REWARD_TRAINERS,
     SELECTIONS,
 )
-from rrm.roles import Assistant, Component, GivenTerm, Task, Wrapper
+from rrm.roles import Assistant, GivenTerm, Task, Wrapper
 from rrm.seed import Seed
 from rrm.store import Store
 
@@ -114,14 +114,14 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
         "logic": LOGIC,
         "node": name,
         "seed": plan.seed,
-        "task": _identity(task),
-        "assistant": [_identity(agent), *map(_identity, own)],
+        "task": identity(task),
+        "assistant": [identity(agent), *map(identity, own)],
         # Without helpers, how help is gathered changes nothing: so arms that differ in it share their lowest level.
-        "parts": {k: _identity(v) for k, v in parts.items() if edges or k != "protocol"},
-        "terms": [[t.weight, t.shaping, _identity(c)] for t, c in terms],
+        "parts": {k: identity(v) for k, v in parts.items() if edges or k != "protocol"},
+        "terms": [[t.weight, t.shaping, identity(c)] for t, c in terms],
         "effort": spec.effort.model_dump(exclude=set() if edges else {"fresh"}),
         "gate": spec.gate.model_dump(exclude={"on_fail"}) | {"off": spec.gate.on_fail == "off"},
-        "helped_by": {s: [h.key, *map(_identity, wraps)] for s, (h, wraps) in edges.items()},
+        "helped_by": {s: [h.key, *map(identity, wraps)] for s, (h, wraps) in edges.items()},
         "start": start.key if start else None,
     }
     return Node(
@@ -184,27 +184,6 @@ def _check_wiring(node: Node) -> None:
             break
 
 
-def _identity(component: Component) -> list[Any]:
-    """What a component's behaviour depends on: its class, its settings, and the code of its class."""
-    kind = type(component)
-    return [kind.name(), component.settings.model_dump(mode="json"), _code(kind)]
-
-
-@functools.cache
-def _code(kind: type[Component]) -> str:
-    """A hash of the modules that define a class and what it inherits from, blind to comments and layout."""
-    digest = hashlib.sha256()
-    for parent in kind.__mro__:
-        if parent.__module__ in ("builtins", "abc", "rrm.roles") or parent is Component:
-            continue
-        try:
-            source = inspect.getsource(inspect.getmodule(parent) or parent)
-        except (OSError, TypeError):
-            continue
-        digest.update(ast.dump(ast.parse(source)).encode())
-    return digest.hexdigest()[:16]
-
-
 # -- from a study to jobs ---------------------------------------------------------------------------------------
 
 
@@ -253,7 +232,7 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
                 store.check_agent(job.key, "published")
         stale = [job for job in wanted if not is_published(store, job.key)]
         interactive = any(assemble_node(job).evaluator.interactive for job in stale)
-        count = 1 if interactive else min(workers or os.cpu_count() or 1, len(stale))
+        count = 1 if interactive else min(workers or cores(), len(stale))
         scheduler = _Scheduler(wanted, store, progress)
         if count <= 1:
             scheduler.in_this_process()
@@ -328,7 +307,7 @@ class _Scheduler:
             for job in batch:
                 try:
                     train(job, self._store, functools.partial(self._progress, job.key))
-                except Unfinished as error:
+                except RrmError as error:
                     self._finish(job, error)
                 else:
                     self._finish(job, None)
@@ -374,10 +353,25 @@ class _Scheduler:
 
 
 def train(job: Job, store: Store, watch: Watch) -> None:
-    """Train one node, everything that it needs being published."""
+    """Train one node, everything that it needs being published.
+
+    Raises ComponentError for whatever goes wrong in a component, saying in which file: plug-ins are not ours to trust.
+    """
     node = assemble_node(job)
     _one_thread()
-    Level(node, store, watch).train()
+    try:
+        Level(node, store, watch).train()
+    except (RrmError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        raise ComponentError(f"{job.name} ({job.arms[0]}): {type(error).__name__} in {where}: {error}") from error
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 # -- processes --------------------------------------------------------------------------------------------------

@@ -7,20 +7,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rrm.measure import calibration
-from rrm.records import Case, GateResult, Response
+from rrm.records import Case, GateResult, Item, Response
 from rrm.roles import Assistant, Judged, RewardModel
-from rrm.training.feedback import choices, favourite
+from rrm.seed import Seed
+from rrm.training.feedback import choices, compares, favourite
 
 if TYPE_CHECKING:
     from rrm.level import Level
+
+HANDFUL = 5
+"""Answers that a person is shown beside the agent's at the gate, at least."""
 
 
 def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardModel) -> GateResult:
     """Have the user judge the agent's answers to fresh held-out items, beside other answers to them.
 
-    *Agreement* is the share of items on which the user finds no other answer better than, or as good as, the agent's.
-    *Recall* looks at the items whose best answer, to the user, is not the most common one (the faults, where most is
-    fine), and is the share of them on which the agent gave it: an agent that always says the usual thing has none.
+    *Agreement* is the share of the items that the user judged (an abstention is no verdict) on which the user finds no
+    other answer better than, or as good as, the agent's. *Recall* looks at those whose best answer, to the user, is not
+    the most common one (the faults, where most is fine), and is the share of them on which the agent gave it: an agent
+    that always says the usual thing has none.
     The same judgements, which no training sees, give the reward model's calibration.
     """
     node, stream, seed = level.node, f"gate-{number}", level.node.seed.at("gate", number)
@@ -32,10 +37,9 @@ def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardMod
         items = [node.task.sample(seed.at("item", i).rng(), held_out=True) for i in range(node.gate.items)]
         seeds = [seed.at("case", i) for i in range(len(items))]
         own = agent.respond(items, n=1, seeds=seeds)
-        others = agent.propose(items, n=max(node.effort.candidates, 2), seeds=seeds)
         bare = []
-        for item, [answer], rest, at in zip(items, own, others, seeds, strict=True):
-            texts = list(dict.fromkeys([answer, *rest]))[: max(node.effort.candidates, 2)]
+        for item, [answer], rest, at in zip(items, own, _others(level, agent, items, seeds), seeds, strict=True):
+            texts = list(dict.fromkeys([answer, *rest]))
             shown = [Response(item=item.id, text=t, agent=node.name, sample=n) for n, t in enumerate(texts)]
             at.at("order").shuffle(shown)
             bare.append(Case(item=item, responses=tuple(shown)))
@@ -43,16 +47,27 @@ def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardMod
     return _result(level, number, level.judge(stream, cases, seed.at("judge")), reward)
 
 
+def _others(level: Level, agent: Assistant, items: Sequence[Item], seeds: Sequence[Seed]) -> Sequence[Sequence[str]]:
+    """What the agent's answers stand beside. Of a finite answer set, all: beside one other guess, nearly any answer
+    looks good. A person, or a set that is not finite, gets a handful of the agent's own other answers."""
+    answers = level.node.task.answers(items[0])
+    if answers is not None and level.node.evaluator.reproducible:
+        return [answers] * len(items)
+    few = max(level.node.effort.candidates, HANDFUL)
+    return [row[:few] for row in agent.propose(items, n=few, seeds=seeds)]
+
+
 def _result(level: Level, number: int, judged: Sequence[Judged], reward: RewardModel) -> GateResult:
     gate = level.node.gate
-    best = [(case, favourite(case, feedback)) for case, feedback in judged]
+    best = [(case, favourite(case, feedback)) for case, feedback in judged if compares(case, feedback)]
     common = Counter(text for _, text in best if text is not None).most_common(1)
     usual = common[0][0] if common else None
     own = {id(case): next(r.text for r in case.responses if r.sample == 0) for case, _ in best}
     agreed = sum(own[id(case)] == text for case, text in best)
     faults = [(case, text) for case, text in best if text is not None and text != usual]
     found = sum(own[id(case)] == text for case, text in faults)
-    fine = agreed >= gate.agreement * len(best) and found >= gate.recall * len(faults)
+    # An evaluator that says nothing has let nothing pass.
+    fine = bool(best) and agreed >= gate.agreement * len(best) and found >= gate.recall * len(faults)
     log_loss, error, temperature = _calibration(judged, reward)
     return GateResult(
         moment=f"round-{number}",

@@ -166,9 +166,9 @@ class Level:
                 drawn = tuple(node.task.sample(node.seed.at("drawn", i).rng()).prompt for i in range(node.effort.exam))
                 nobody = Exam(moment="zero-shot", prompts=(), answers=())
                 exams = [(self._exam("zero-shot", below) if below else nobody).model_copy(update={"trained_on": drawn})]
-                judge = node.evaluator
-                if node.helpers and judge.reproducible and not judge.asks_truth and Tree.stands(node):
-                    exams.append(self._exam("tree", Tree.of(node, self.store, published)))
+                if node.helpers and Tree.stands(node):
+                    tree = self._exam("tree", Tree.of(node, self.store, published))
+                    exams += [tree] if any(tree.answers) else []  # a user who never marks a best has no tree
                 self.store.append(node.key, "exam", exams, first=0)
         return self._prepared(), published(node.start, self.store).reward if node.start else None
 

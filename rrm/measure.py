@@ -255,7 +255,8 @@ def calibration(margins: ArrayLike, outcomes: ArrayLike) -> Calibration:
     - log_loss: the mean of -log P(what was said), in nats.
     - error: expected calibration error (Naeini et al. 2015) over ten bins of P, made symmetric: which answer stood
       first cannot matter, so P and 1 - P share a bin.
-    - temperature: what margins would have to be divided by for the least log loss (Guo et al. 2017), in `TEMPERATURES`.
+    - temperature: what margins would have to be divided by for the least log loss (Guo et al. 2017), in `TEMPERATURES`;
+      None where all margins are 0, which no temperature changes.
     """
     m, y = np.asarray(margins, dtype=float), np.asarray(outcomes, dtype=float)
     if m.shape != y.shape or m.ndim != 1:
@@ -273,8 +274,10 @@ def calibration(margins: ArrayLike, outcomes: ArrayLike) -> Calibration:
     return Calibration(log_loss, float(np.abs(gap).sum() / m.size), _temperature(m, y))
 
 
-def _temperature(m: np.ndarray, y: np.ndarray) -> float:
+def _temperature(m: np.ndarray, y: np.ndarray) -> float | None:
     """The loss is convex in 1 / temperature: halve the interval until its slope is 0."""
+    if not m.any():
+        return None
     low, high = (math.log(1 / t) for t in reversed(TEMPERATURES))
     for _ in range(60):
         middle = (low + high) / 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -119,8 +121,8 @@ def _attribute(module: ModuleType, attribute: str, name: str) -> object:
 
 
 def _module_at(path: Path) -> ModuleType:
-    """The module in a file: imported once, under a name that depends on its full path."""
-    name = f"rrm_file_{path.stem}_{abs(hash(str(path.resolve())))}"
+    """The module in a file: imported once, under a name that its full path gives it, the same in every process."""
+    name = f"rrm_file_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

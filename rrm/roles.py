@@ -56,6 +56,10 @@ class Component(ABC):
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = type(self).Settings() if settings is None else settings
 
+    def reads(self) -> Sequence[Path]:
+        """Files and folders outside the plan that its behaviour depends on: their content is part of a node's key."""
+        return ()
+
     @classmethod
     def name(cls) -> str:
         """Registry name: the class name with dashes, `BestOfN` -> `best-of-n`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
 
 from rrm.errors import MissingWeights, StoreError
 from rrm.records import Record, address
@@ -72,7 +75,9 @@ class Store:
     """One run's folder: `record.sqlite` (streams of records, by node key) and `agents/<node key>/<moment>/`.
 
     A record's place is (node, stream, number); writing a place twice is refused, so nothing is ever counted twice.
-    Several processes may write at once. Raises StoreError, saying what to do, if the record cannot be used.
+    Several processes may write at once. What is not a record of rrm is refused as it is: not a byte of it changes; and
+    with `create=False`, opening and reading a record of this schema writes nothing either. Raises StoreError, saying
+    what to do, if the record cannot be used.
     """
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
@@ -86,8 +91,9 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{folder}: cannot be used as a run's folder: {error.strerror or error}") from error
-        self._engine, self._reader = _sqlite(path, writes=True), _sqlite(path, writes=False)
+        self._engine = _sqlite(path, writes=True)
         self._timer = _sqlite(path, writes=True, durable=False)
+        self._reader = _sqlite(path, writes=False) if create else _onlooker(path)
         with self._explained():
             self._check_schema(create=create)
 
@@ -143,6 +149,12 @@ class Store:
         with self._explained(), self._reader.connect() as db:
             return list(db.execute(wanted).scalars())
 
+    def places(self) -> list[tuple[str, str]]:
+        """Every (node, stream) that holds a record, sorted."""
+        wanted = select(_records.c.node, _records.c.stream).distinct().order_by(_records.c.node, _records.c.stream)
+        with self._explained(), self._reader.connect() as db:
+            return [(row.node, row.stream) for row in db.execute(wanted)]
+
     def export(self) -> Iterator[dict[str, Any]]:
         """Every record in canonical order, timings left out: equal runs export the same bytes."""
         c = _records.c
@@ -184,11 +196,11 @@ class Store:
             try:
                 part.mkdir(parents=True)
                 write(part)
-                sizes = {str(p.relative_to(part)): p.stat().st_size for p in sorted(part.rglob("*")) if p.is_file()}
-                (part / "saved.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
+                sums = {p.relative_to(part).as_posix(): _sha256(p) for p in part.rglob("*") if p.is_file()}
+                (part / "saved.json").write_text(json.dumps(sums, indent=1, sort_keys=True) + "\n")
                 for path in [*part.rglob("*"), part]:
                     _sync(path)
-                shutil.rmtree(final, ignore_errors=True)
+                _remove(final)
                 part.rename(final)
             except BaseException:
                 shutil.rmtree(part, ignore_errors=True)
@@ -197,18 +209,21 @@ class Store:
             _sync(final.parent.parent)
 
     def check_agent(self, node: str, moment: str) -> Path:
-        """The folder of a saved agent. Raises MissingWeights if it, or a file of it, is gone or has another size."""
+        """The folder of a saved agent. Raises MissingWeights if it, or a file of it, is gone or was altered."""
         folder = self.agent_folder(node, moment)
         advice = f"Delete {folder.parent} and run the plan again: only this node and what it helps is trained anew."
         if not self.has_agent(node, moment):
             raise MissingWeights(f"{folder}: these weights are missing. {advice}")
         try:
-            sizes = dict[str, int](json.loads((folder / "saved.json").read_text()))
+            sums = dict[str, str](json.loads((folder / "saved.json").read_text()))
         except (ValueError, TypeError):
             raise MissingWeights(f"{folder}/saved.json is damaged. {advice}") from None
-        for name, size in sizes.items():
-            if not (folder / name).is_file() or (folder / name).stat().st_size != size:
-                raise MissingWeights(f"{folder / name}: missing or truncated. {advice}")
+        with self._explained():
+            for name, digest in sums.items():
+                if not (folder / name).is_file():
+                    raise MissingWeights(f"{folder / name}: missing. {advice}")
+                if _sha256(folder / name) != digest:
+                    raise MissingWeights(f"{folder / name}: not as it was saved (cut off, or altered). {advice}")
         return folder
 
     def promote_agent(self, node: str, moment: str, final: str) -> None:
@@ -221,45 +236,65 @@ class Store:
 
     def tidy_agents(self, node: str, final: str) -> None:
         """Remove what an interrupted run left beside a node's final agent."""
-        for path in self.agent_folder(node, final).parent.iterdir():
-            if path.name != final:
-                shutil.rmtree(path)
+        with self._explained():
+            for path in self.agent_folder(node, final).parent.iterdir():
+                if path.name != final:
+                    _remove(path)
 
     def drop_agent(self, node: str, moment: str) -> None:
         """Forget a checkpoint that a later one replaces."""
-        shutil.rmtree(self.agent_folder(node, moment), ignore_errors=True)
+        with self._explained():
+            _remove(self.agent_folder(node, moment))
 
     # -- the tables ---------------------------------------------------------------------------------------------
 
     def _check_schema(self, *, create: bool) -> None:
-        """Make the tables, or bring older ones up to date, in one step: killed anywhere, the file is whole."""
+        """Make the tables, or bring older ones up to date, in one step: killed anywhere, the file is whole. Nothing is
+        written before it is known to be a record of rrm that needs it."""
         path = self.folder / "record.sqlite"
-        foreign = StoreError(f"{path} is not a record of rrm, or it is damaged. {_ELSEWHERE}")
+        version = None
+        if path.exists():
+            onlooker = _onlooker(path)
+            with onlooker.connect() as db:
+                version = self._version(db)
+        if version == SCHEMA:
+            return
+        if version is None:
+            if not create or any((self.folder / "agents").glob("*/*")):
+                raise StoreError(f"{path} is empty: nothing was recorded in it, or it was cut off. {_ELSEWHERE}")
+            with self._reader.connect() as db:
+                db.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays with the file
         with self._engine.begin() as db:
-            tables = set(inspect(db).get_table_names())
-            if not tables:
-                if not create or any((self.folder / "agents").glob("*/*")):
-                    raise StoreError(f"{path} is empty: nothing was recorded in it, or it was cut off. {_ELSEWHERE}")
+            version = self._version(db)  # again: another process may have been first
+            if version is None:
                 _tables.create_all(db)
                 db.execute(insert(_meta).values(key="schema", value=str(SCHEMA)))
                 return
-            if "meta" not in tables:
-                raise foreign
-            found = db.execute(select(_meta.c.value).where(_meta.c.key == "schema")).scalar_one_or_none()
-            if found is None or not str(found).isdecimal():
-                raise foreign
-            version = int(found)
-            if version == SCHEMA:
-                return
-            if version > SCHEMA:
-                raise StoreError(f"{self.folder}: made by a newer rrm (schema {version}, not {SCHEMA}). Upgrade rrm.")
             for step in range(version, SCHEMA):
-                if step not in MIGRATIONS:
-                    raise StoreError(
-                        f"{self.folder}: schema {step} is too old for this rrm. Read it with an older rrm."
-                    )
                 MIGRATIONS[step](db)
             db.execute(_meta.update().where(_meta.c.key == "schema").values(value=str(SCHEMA)))
+
+    def _version(self, db: Connection) -> int | None:
+        """The schema of the tables, None where there are none. Raises StoreError if this rrm cannot use them."""
+        foreign = StoreError(f"{self.folder / 'record.sqlite'} is not a record of rrm, or it is damaged. {_ELSEWHERE}")
+        tables = set(inspect(db).get_table_names())
+        if not tables:
+            return None
+        if not tables >= {"meta", "records"} or {c["name"] for c in inspect(db).get_columns("meta")} != {
+            "key",
+            "value",
+        }:
+            raise foreign
+        found = db.execute(select(_meta.c.value).where(_meta.c.key == "schema")).scalar_one_or_none()
+        if found is None or not str(found).isdecimal():
+            raise foreign
+        version = int(found)
+        if version > SCHEMA:
+            raise StoreError(f"{self.folder}: made by a newer rrm (schema {version}, not {SCHEMA}). Upgrade rrm.")
+        for step in range(version, SCHEMA):
+            if step not in MIGRATIONS:
+                raise StoreError(f"{self.folder}: schema {step} is too old for this rrm. Read it with an older rrm.")
+        return version
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -296,7 +331,6 @@ def _sqlite(path: Path, *, writes: bool, durable: bool = True) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
     if writes:
@@ -306,6 +340,31 @@ def _sqlite(path: Path, *, writes: bool, durable: bool = True) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _onlooker(path: Path) -> Engine:
+    """An engine that cannot write. Even a reader brings a left-over log into the file, or puts files beside it: so a
+    file that nobody has open is read as one that never changes, looked at anew for each question."""
+
+    def connect() -> sqlite3.Connection:
+        is_open = any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
+        mode = "mode=ro" if is_open else "immutable=1"
+        return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=60, isolation_level=None)
+
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(path: Path) -> None:
+    """A folder with all in it, or a file (a file manager may have left one), if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _copy(source: Path, folder: Path) -> None:

@@ -31,9 +31,13 @@ class Tree(Assistant):
 
     @classmethod
     def stands(cls, node: Node) -> bool:
-        """Whether there is one under a node: only where the user has a finite answer set to pick from, all the way."""
-        finite = not node.helpers or node.task.answers(node.task.sample(Seed(0).rng())) is not None
-        return finite and all(cls.stands(helper) for helper, _ in node.helpers.values())
+        """Whether there is one under a node: only where, all the way down, the user has a finite answer set to pick
+        from, costs nothing to ask, and does not know the truth."""
+        if not node.helpers:
+            return True
+        user, answers = node.evaluator, node.task.answers(node.task.sample(Seed(0).rng()))
+        fit = user.reproducible and not user.asks_truth and answers is not None
+        return fit and all(cls.stands(helper) for helper, _ in node.helpers.values())
 
     @classmethod
     def of(cls, node: Node, store: Store, published: Callable[[Node, Store], Published]) -> Self:
@@ -67,15 +71,15 @@ class Tree(Assistant):
             cases.append(Case(item=item, responses=responses or (Response(item="", text=""),)))
         results: list[list[str]] = [[] for _ in items]
         for number in range(n):
-            at = [s.at("tree", number) for s in seeds]
-            help_seed = at[0].at("help") if at else Seed(0)
+            # Every draw is addressed by the item's own seed, so that it does not matter what else stands in the batch.
+            here, at = Seed(number).at("tree"), [str(seed.at(number).value) for seed in seeds]
             asked = [self._task.queries(case) for case in cases]
-            exhibits = ask_all(asked, Helpers(self._serving, seed=help_seed), cases=[str(s.value) for s in at])
+            exhibits = ask_all(asked, Helpers(self._serving, seed=here.at("help")), cases=at)
             helped = [
-                Case(item=c.item, responses=c.responses, exhibits=e, place=str(i))
-                for i, (c, e) in enumerate(zip(cases, exhibits, strict=True))
+                Case(item=c.item, responses=c.responses, exhibits=e, place=p)
+                for c, e, p in zip(cases, exhibits, at, strict=True)
             ]
-            judged = {f.case: f for f in self._evaluator.judge(self._task, helped, seed=help_seed.at("judge"))}
+            judged = {f.case: f for f in self._evaluator.judge(self._task, helped, seed=here.at("judge"))}
             for result, case in zip(results, helped, strict=True):
                 best = favourite(case, judged[case.id]) if case.id in judged else None
                 result.append(best or "")

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("blocks",),
     ("roles",),
     ("graph", "asking", "store", "measure"),
-    ("registry", "testing", "picture"),
+    ("registry", "testing", "picture", "identity"),
     ("plan",),
     ("models",),
     ("training.feedback", "training.objective"),

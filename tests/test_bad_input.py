@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import resource
@@ -281,6 +282,50 @@ def test_a_record_that_is(what: str, trained: Path, study: Path, rrm: Rrm) -> No
     assert sorted((trained / "agents").rglob("*")) == weights
 
 
+@pytest.mark.parametrize("log", [False, True], ids=["", "with a write-ahead log"])
+@pytest.mark.parametrize("table", ["t (x)", "meta (x)", "meta (key, value)"])
+def test_the_file_of_another_program_is_left_as_it_is(
+    table: str, log: bool, study: Path, rrm: Rrm, tmp_path: Path
+) -> None:
+    out = tmp_path / "theirs"
+    out.mkdir()
+    db = sqlite3.connect(out / "record.sqlite")
+    db.execute(f"pragma journal_mode = {'wal' if log else 'delete'}")
+    db.execute(f"create table {table}")
+    db.commit()
+    # as after a crash: a copy, so that the log is not brought into the file
+    crashed = tmp_path / "crashed"
+    shutil.copytree(out, crashed)
+    db.close()
+    for folder in (out, crashed):
+        before = {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.endswith("-shm")}
+        for command in (["report", folder], ["run", study, "--out", folder, "-w", 1]):
+            said = rrm(*command)
+            assert said.code == 1
+            assert "is not a record of rrm" in one_line(said.err)
+            gc.collect()
+        after = {p.name: p.read_bytes() for p in folder.iterdir()}
+        assert {name: after.get(name) for name in before} == before
+        assert after.keys() - before.keys() <= {"record.sqlite-shm", "run.lock"}
+
+
+def test_a_report_changes_no_byte_of_the_record(trained: Path, rrm: Rrm) -> None:
+    settled(trained)
+    before = (trained / "record.sqlite").read_bytes()
+    assert rrm("report", trained, "--json").code == 0
+    gc.collect()
+    assert (trained / "record.sqlite").read_bytes() == before
+    assert not list(trained.glob("record.sqlite-*"))
+
+
+def test_what_a_file_manager_leaves_beside_weights(trained: Path, study: Path, rrm: Rrm) -> None:
+    strays = [node / ".DS_Store" for node in (trained / "agents").iterdir()]
+    for stray in strays:
+        stray.write_text("icons")
+    assert rrm("run", study, "--out", trained, "-w", 1).code == 0
+    assert not any(stray.exists() for stray in strays)
+
+
 def settled(run: Path) -> None:
     """Bring what stands in the write-ahead log into the file itself."""
     gc.collect()  # closes what the commands before left to the collector
@@ -307,14 +352,21 @@ def test_a_case_that_is_not_there(trained: Path, rrm: Rrm) -> None:
         assert "block, total" in one_line(said.err)
 
 
-def test_weights_that_are_missing_or_cut(trained: Path, study: Path, rrm: Rrm) -> None:
-    for spoil in (lambda p: p.unlink(), lambda p: os.truncate(p, 1)):
+def flipped(path: Path) -> None:
+    """One bit of it, so that it is as long as it was."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_weights_that_are_missing_cut_or_altered(trained: Path, study: Path, rrm: Rrm) -> None:
+    for spoil in (lambda p: p.unlink(), lambda p: os.truncate(p, 1), flipped):
         for wins in trained.rglob("wins.json"):
             kept = wins.read_bytes()
             spoil(wins)
             said = rrm("run", study, "--out", trained, "-w", 1)
             assert said.code == 1
-            assert "Delete" in one_line(said.err)
+            assert all(word in one_line(said.err) for word in ("Delete", str(wins)))
             wins.write_bytes(kept)
     saved = next(trained.rglob("saved.json"))
     saved.write_text("{")
@@ -335,8 +387,9 @@ def test_weights_of_something_else(trained: Path, study: Path, rrm: Rrm) -> None
     key = next(n["key"] for n in shown["nodes"] if n["node"] == "block")
     folder = trained / "agents" / key / "published"
     (folder / "reward" / "wins.json").write_text("no json")
-    sizes = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*.json") if p.name != "saved.json"}
-    (folder / "saved.json").write_text(json.dumps(sizes))
+    listed = json.loads((folder / "saved.json").read_text())
+    listed["reward/wins.json"] = hashlib.sha256(b"no json").hexdigest()
+    (folder / "saved.json").write_text(json.dumps(listed))
     said = rrm("run", study, "--out", trained, "-w", 1, "--set", "node.total.effort.cases=7")
     assert said.code == 1
     assert "wins.json" in one_line(said.err)

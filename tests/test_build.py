@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rrm import build, cost
 from rrm.cost import Rate, Size
-from rrm.errors import RrmError
+from rrm.errors import ComponentError, RrmError
 from rrm.plan import Study
 from rrm.store import Store
 
@@ -47,7 +47,7 @@ class Dying(Simulated):
 """
 
 
-@pytest.mark.parametrize(("how", "kind"), [("os._exit(9)", RrmError), ("1 / 0", ZeroDivisionError)])
+@pytest.mark.parametrize(("how", "kind"), [("os._exit(9)", RrmError), ("1 / 0", ComponentError)])
 def test_a_worker_that_dies_ends_the_run_and_leaves_nobody_behind(
     how: str, kind: type[Exception], study: Path, tmp_path: Path
 ) -> None:

@@ -387,7 +387,9 @@ def test_a_new_task_can_be_trained_in_levels(rrm: Rrm, tmp_path: Path, monkeypat
     )
     said = rrm("run", "plan.toml", "--out", "out", "-w", 1)
     assert said.code == 0, said.err
-    arms = {a["arm"]["name"]: a["nodes"]["big"] for a in json.loads(rrm("report", "out", "--json").out)["arms"]}
+    arms = {
+        a["arm"]["name"]: a["nodes"]["big"] for a in json.loads(rrm("report", "out", "--json", "--trust").out)["arms"]
+    }
     assert arms["recursive"]["helper_questions"] > 0
     assert arms["recursive"]["judge_accuracy"]["mean"] > arms["unassisted"]["judge_accuracy"]["mean"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -47,6 +48,46 @@ def test_a_class_in_a_file_is_imported_once(tmp_path: Path) -> None:
         ASSISTANTS.build(f"{file}:Mine", {"wort": "y"})
     with pytest.raises(UnknownComponent, match="is not a task"):
         TASKS.get(f"{file}:Mine")
+
+
+def test_what_a_file_defines_can_be_pickled_to_another_process(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from rrm import Task\nclass Mine(Task): ...\nclass Fault(Exception): ...\n")
+    code = (
+        "import pickle, sys; from rrm.registry import TASKS\nmodule = sys.modules[TASKS.get(sys.argv[1]).__module__]\n"
+    )
+    dump, load = (
+        code + then
+        for then in (
+            "print(pickle.dumps(module.Fault('why')).hex())",
+            "print(repr(pickle.loads(bytes.fromhex(sys.argv[2]))))",
+        )
+    )
+
+    def said(code: str, salt: str, *more: str) -> str:
+        command = [sys.executable, "-c", code, f"{file}:Mine", *more]
+        environment = {**os.environ, "PYTHONHASHSEED": salt}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert said(load, "2", said(dump, "1")) == "Fault('why')"
+
+
+def test_components_name_the_files_that_they_read(tmp_path: Path) -> None:
+    book, text = tmp_path / "book.json", tmp_path / "text"
+    book.write_text('{"a": "b"}')
+    text.write_text("\n\n".join(f"{a}{b} " * 40 for a in "abcdef" for b in "uvwxyz"))
+    assert ASSISTANTS.build("answer-book", {"path": str(book)}).reads() == (book,)
+    assert ASSISTANTS.build("answer-book").reads() == ()
+    assert TASKS.build("letter-count", {"text": str(text)}).reads() == (text,)
+    assert TASKS.build("letter-count").reads() == ()
+    assert EVALUATORS.build("replay", {"run": str(tmp_path)}).reads() == (tmp_path / "record.sqlite",)
+
+
+def test_a_model_in_a_folder_is_read_and_a_name_on_the_hub_is_not(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    assert ASSISTANTS.build("transformer", {"model": str(tmp_path)}).reads() == (tmp_path,)
+    assert ASSISTANTS.build("transformer", {"model": "gpt2"}).reads() == ()
+    assert ASSISTANTS.build("transformer").reads() == ()
 
 
 def test_names_that_are_nearly_right_are_suggested() -> None:

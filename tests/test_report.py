@@ -15,9 +15,11 @@ from typing import Any, ClassVar
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from typer.testing import CliRunner
 
 from rrm import picture
 from rrm.blocks import Block, Code, Frames, Image, Table, Text
+from rrm.cli import app
 from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure
@@ -91,8 +93,13 @@ def arm(name: str, seed: int, nodes: dict[str, str], **more: Any) -> Arm:
     return Arm(name=name, seed=seed, plan=plan, nodes=nodes, varied=more)
 
 
+def publish(store: Store, key: str) -> None:
+    store.save_agent(key, "published", lambda folder: None)
+
+
 def filled(store: Store, key: str, answers: str, *, first: str = "0000", help: bool = True) -> None:
-    """A node that was trained for two rounds on three cases."""
+    """A node that was trained for two rounds on three cases, and is finished."""
+    publish(store, key)
     scores = ((4, 3, 2, 1), (3, 4, 2, 1), (1, 4, 4, 1), (4, 1, 3, 2))  # right, right, a tie with the nearest, wrong
     drawn = exam("zero-shot", first, trained_on=("2", "2", "1"))
     store.append(key, "exam", [drawn, exam("round-0", first), exam("round-1", answers, scores=scores)])
@@ -159,6 +166,7 @@ def test_exact_json(study: Store) -> None:
     expected = {
         "level": 1,
         "task": "echo",
+        "finished": True,
         "truth": {"mean": 1.0, "low": 0.510109, "high": 1.0, "n": 4},
         "zero_shot": 0.25,
         "majority": 0.25,  # always "2", the most common right answer in training
@@ -193,8 +201,10 @@ def test_exact_json(study: Store) -> None:
 def test_missing_figures_are_null(store: Store) -> None:
     store.append("study", "arms", [arm("recursive", 0, {"part": "done", "whole": "never-trained"})])
     store.append("done", "exam", [Exam(moment="zero-shot", prompts=(), answers=()), exam("round-0", "0120")])
+    publish(store, "done")
     found = report(store).to_json()
     part, whole = (found["arms"][0]["nodes"][n] for n in TREE)
+    assert (part["finished"], whole["finished"]) == (True, False)
     assert part["truth"]["mean"] == 0.75
     for node in (part, whole):
         for key in ("zero_shot", "majority", "tree", "judge_accuracy", "reward_accuracy", "coverage", "judgements"):
@@ -205,6 +215,72 @@ def test_missing_figures_are_null(store: Store) -> None:
     assert whole["level"] == 1
     assert found["gap_recovered"] == {"part": None, "whole": None}
     assert "0.0" not in json.dumps(whole)
+
+
+def test_the_last_round_of_an_unfinished_node_is_not_its_truth(study: Store) -> None:
+    study.drop_agent("recursive1", "published")
+    found = report(study)
+    data = found.to_json()
+    node = next(a for a in data["arms"] if a["arm"]["name"] == "recursive" and a["seed"] == 1)["nodes"]["whole"]
+    assert node["finished"] is False
+    assert node["truth"] is None
+    assert node["reward_accuracy"] is None
+    assert [c["mean"] for c in node["curve"]] == [0.25, 1.0]
+    assert [e["seed"] for e in data["gap_recovered"]["whole"]["each"]] == [0, 2]
+    assert "Not finished in every arm, so without a final truth there: whole." in data["limits"]
+
+
+FILE_TASK = """
+from pathlib import Path
+Path(__file__).with_name("ran").touch()
+from rrm import Task
+class Own(Task):
+    def sample(self, rng, *, held_out=False):
+        raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize("where", ["task", "helper", "edge"])
+def test_code_in_a_file_that_a_record_names_runs_only_if_it_is_trusted(
+    store: Store, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / "evil.py").write_text(FILE_TASK)
+    evil, fine = {"use": f"{tmp_path}/evil.py:Own"}, {"use": "column-sum"}
+    top: dict[str, Any] = {"task": evil if where == "task" else fine}
+    part: dict[str, Any] = {"task": fine}
+    if where == "helper":
+        part["cast"] = {"wrapped_in": [evil]}
+    if where == "edge":
+        top["helped_by"] = {"block": {"node": "part", "wrapped_in": [evil]}}
+    plan = {"seed": 0, "node": {"whole": top, "part": part}}
+    store.append("study", "arms", [Arm(name="recursive", seed=0, plan=plan, nodes={"whole": "k"}, varied={})])
+    with pytest.raises(RrmError, match=r"names code in a file, .*evil\.py:Own'.*--trust") as refused:
+        Report.from_store(store)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "ran").exists()
+    said = CliRunner().invoke(app, ["report", str(store.folder), "--json"])
+    assert said.exit_code != 0
+    assert not (tmp_path / "ran").exists()
+    if where == "task":
+        trusted = CliRunner().invoke(app, ["report", str(store.folder), "--json", "--trust"], catch_exceptions=False)
+        assert json.loads(trusted.output)["arms"][0]["nodes"]["whole"]["task"] == "own"
+        assert (tmp_path / "ran").exists()
+
+
+def test_settings_of_one_seed_are_not_independent(store: Store) -> None:
+    for seed, few in ((0, "0120"), (1, "0000")):
+        for cases, answers in ((100, few), (200, "0123")):
+            for name, text in (("recursive", answers), ("unassisted", "0000"), ("oracle", "0123")):
+                key = f"{name}{cases}{seed}"
+                filled(store, key, text)
+                store.append("study", "arms", [arm(name, seed, {"whole": key}, **{"effort.cases": cases})])
+    found = report(store)
+    gap = found.to_json()["gap_recovered"]["whole"]
+    assert len(gap["each"]) == 4
+    assert (gap["n"], gap["mean"], gap["median"]) == (2, pytest.approx(2 / 3, abs=1e-5), pytest.approx(2 / 3, abs=1e-5))
+    apart = [(s["setting"], s["mean"], s["n"]) for s in gap["by_setting"]]
+    assert apart == [({"effort.cases": 100}, 0.333333, 2), ({"effort.cases": 200}, 1.0, 2)]
+    assert "Baselines: of recursive at effort.cases 100. Gap: mean over settings." in printed(found)
 
 
 def test_varied_settings_stand_beside_the_name_and_are_not_mixed(store: Store) -> None:
@@ -291,6 +367,7 @@ def big(store: Store, key: str, share: float, *, tree: float | None = None, rewa
     exams = [Exam(moment="tree", prompts=prompts, answers=answered(tree))] if tree is not None else []
     last = Exam(moment="round-0", prompts=prompts, answers=answered(share), scores=scores)
     store.append(key, "exam", [*exams, last])
+    publish(store, key)
 
 
 def sentences(store: Store, shares: dict[str, float], **more: float) -> str:
@@ -407,7 +484,8 @@ def test_page_is_whole_and_needs_nothing(study: Store, tmp_path: Path) -> None:
     assert text.count("judged right") >= 3
     assert text.count("judged wrong") >= 3
     assert "the half" in text
-    assert "known to this report alone" in text
+    assert "asked by this report; only the oracle arm" in text
+    assert "no user, helper" not in text
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 

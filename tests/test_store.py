@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,40 @@ def test_what_was_written_is_read_in_order_by_anyone(tmp_path: Path) -> None:
     assert (again.length("n", "s"), again.streams("n"), again.length("n", "other")) == (3, ["s"], 0)
     assert again.find(items("b")[0].id) == ("n", "s", 1)
     assert again.find("0" * 16) is None
+
+
+def test_places_are_those_of_the_records(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    assert kept.places() == []
+    for node, stream in (("b", "s"), ("a", "t"), ("a", "s"), ("a", "t")):
+        kept.append(node, stream, items("x", "y"))
+    assert kept.places() == [("a", "s"), ("a", "t"), ("b", "s")]
+
+
+def test_an_onlooker_sees_what_is_written_while_it_looks_and_changes_no_file(tmp_path: Path) -> None:
+    Store(tmp_path).append("n", "s", items("a"))
+    gc.collect()  # closes it
+    assert [p.name for p in tmp_path.iterdir()] == ["record.sqlite"]
+    looking = Store(tmp_path, create=False)
+    before = (tmp_path / "record.sqlite").read_bytes()
+    assert looking.length("n", "s") == 1
+    writing = Store(tmp_path)
+    writing.append("n", "s", items("b"))
+    assert looking.length("n", "s") == 2
+    assert (tmp_path / "record.sqlite").read_bytes() == before  # it is in the log
+    del writing
+    gc.collect()
+    assert looking.length("n", "s") == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["record.sqlite"]
+
+
+def test_a_run_that_ends_leaves_no_log(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from rrm import Item, Store\n"
+        "kept = Store(Path(sys.argv[1])); kept.append('n', 's', [Item(task='t', prompt='a')])"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["record.sqlite"]
 
 
 def test_feedback_comes_back_as_its_kind(tmp_path: Path) -> None:
@@ -196,13 +232,14 @@ def test_saving_again_replaces_and_promoting_leaves_nothing_else(tmp_path: Path)
     for text in ("old", "newer"):
         kept.save_agent("n", "round-0", lambda folder, text=text: (folder / "weights").write_text(text))  # type: ignore[misc]
     (tmp_path / "agents" / "n" / "round-1.part-99").mkdir()
+    (tmp_path / "agents" / "n" / ".DS_Store").write_text("icons")
     kept.promote_agent("n", "round-0", "published")
     assert [p.name for p in (tmp_path / "agents" / "n").iterdir()] == ["published"]
     assert (kept.agent_folder("n", "published") / "weights").read_text() == "newer"
     kept.promote_agent("n", "round-0", "published")  # again, as a resumed run does
 
 
-@pytest.mark.parametrize("spoil", ["missing", "shorter", "no list", "a list that is none", "gone"])
+@pytest.mark.parametrize("spoil", ["missing", "shorter", "altered", "no list", "a list that is none", "gone"])
 def test_weights_that_are_not_as_they_were_saved(spoil: str, tmp_path: Path) -> None:
     kept = Store(tmp_path)
     kept.save_agent("n", "published", lambda folder: (folder / "weights").write_text("w" * 10))
@@ -211,14 +248,40 @@ def test_weights_that_are_not_as_they_were_saved(spoil: str, tmp_path: Path) -> 
         (folder / "weights").unlink()
     elif spoil == "shorter":
         (folder / "weights").write_text("w")
+    elif spoil == "altered":
+        (folder / "weights").write_text("w" * 9 + "v")
     elif spoil == "no list":
         (folder / "saved.json").write_text("{")
     elif spoil == "a list that is none":
         (folder / "saved.json").write_text("[1]")
     else:
         (folder / "saved.json").unlink()
-    with pytest.raises(MissingWeights, match="Delete"):
+    named = "weights: " if spoil in ("missing", "shorter", "altered") else ""
+    with pytest.raises(MissingWeights, match=f"{named}.*Delete"):
         kept.check_agent("n", "published")
+
+
+def test_equal_agents_are_saved_as_equal_bytes(tmp_path: Path) -> None:
+    def write(folder: Path, names: str) -> None:
+        for name in names:
+            (folder / name).write_text(name)
+
+    for run, names in (("one", "abc"), ("other", "cba")):
+        Store(tmp_path / run).save_agent("n", "published", partial(write, names=names))
+    one, other = ((tmp_path / run / "agents/n/published/saved.json").read_bytes() for run in ("one", "other"))
+    assert one == other
+
+
+def test_a_file_in_place_of_a_checkpoint_is_dropped_and_what_cannot_be_is_told(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    place = kept.agent_folder("n", "round-0")
+    place.parent.mkdir(parents=True)
+    place.write_text("?")
+    kept.drop_agent("n", "round-0")
+    assert not place.exists()
+    kept.drop_agent("n", "round-0")  # again, as a resumed run does
+    with pytest.raises(StoreError, match="No such file"):
+        kept.tidy_agents("nobody", "published")
 
 
 def test_a_folder_that_holds_no_run_stays_as_it_is(tmp_path: Path) -> None:

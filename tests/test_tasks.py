@@ -100,8 +100,8 @@ def believed(task: Task, item: Item, budget: int, exhibits: Sequence[Exhibit] = 
     texts = task.answers(item) or ["0"]
     marks = task.estimate(case_of(item, texts, exhibits), budget=budget)
     assert marks is not None
-    if task.answers(item) is None:  # how far 0 is from it, is what the person makes of a sum
-        return {f"{-marks[0]:.0f}"}
+    if task.answers(item) is None:  # how far 0 is from being right is what the person makes of a sum
+        return {f"{1 - marks[0]:.0f}"}
     return {text for text, mark in zip(texts, marks, strict=True) if mark == max(marks)}
 
 
@@ -358,7 +358,7 @@ def test_letters_are_counted() -> None:
     assert task.truth(item, "1") == -2
     assert believed(task, item, 4) == {"4"}  # two of four are read, so four of eight
     assert believed(task, item, 3) == {"5"}  # two of three: 5.33
-    assert task.estimate(case_of(item, ["4", "2", "?"]), budget=8) == [0, -2, -WORST]
+    assert task.estimate(case_of(item, ["4", "2", "?"]), budget=8) == [1, -1, 1 - WORST]
     longer = Item(task="letter-count", prompt="a:" + "a" * 16)
     assert believed(TASKS.build("letter-count", {"level": 2}), longer, 4) == {"9"}
 

@@ -33,7 +33,9 @@ def nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nobody_knows")
 @pytest.mark.parametrize("arm", ["recursive", "unassisted"])
-@pytest.mark.parametrize("config", ["column_sum", "glossary", "letter_count"])
+@pytest.mark.parametrize(
+    "config", ["column_sum", "glossary", "handwriting", "letter_count", "minimax", "permutation_power"]
+)
 def test_a_whole_run_never_asks(config: str, arm: str, tmp_path: Path) -> None:
     study = Study.load(CONFIGS / f"{config}.toml", fast=True, arms=[arm])
     store = Store(tmp_path / "run")
@@ -53,5 +55,5 @@ def test_a_whole_run_never_asks(config: str, arm: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", ["column_sum", "glossary"])
 def test_the_oracle_asks(config: str, tmp_path: Path) -> None:
     study = Study.load(CONFIGS / f"{config}.toml", fast=True, arms=["oracle"])
-    with pytest.raises(Leaked):
+    with pytest.raises(RrmError, match="Leaked"):
         build.run(study, Store(tmp_path / "run"), workers=1)

@@ -17,8 +17,7 @@ _BOOK = TypeAdapter(dict[str, str | tuple[str, ...]])
 class AnswerBook(Assistant):
     """Looks the prompt up. Where several answers stand beside it, each is given equally often.
 
-    Raises SettingsError if the file cannot be read. Its path is part of the plan, its content is not: a node that was
-    trained with its help is not trained again when the file changes, so give a changed book a new name.
+    Raises SettingsError if the file cannot be read. Where it changes, what was trained with it is trained again.
     """
 
     class Settings(Assistant.Settings):
@@ -42,6 +41,9 @@ class AnswerBook(Assistant):
     @property
     def deterministic(self) -> bool:
         return all(len(set(texts)) < 2 for texts in self._book.values())
+
+    def reads(self) -> Sequence[Path]:
+        return (Path(self.settings.path),) if self.settings.path else ()
 
     def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
         known = [self._book.get(item.prompt) or (self.settings.fallback,) for item in items]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -35,6 +36,11 @@ class Transformer(TorchAssistant):
     @property
     def deterministic(self) -> bool:
         return self.settings.temperature == 0
+
+    def reads(self) -> Sequence[Path]:
+        """The model's folder, if it is on this machine: a name on the hub is a name only."""
+        folder = Path(self.settings.model).expanduser()
+        return (folder,) if self.settings.model and folder.is_dir() else ()
 
     def check(self, task: Task) -> None:
         check_place(self.settings)

@@ -32,10 +32,10 @@ def folder_for(plan: Path, out: Path | None, *, fast: bool) -> Path:
 
 
 def results() -> Console:
-    """Standard output for tables: in a file or a pipe 100 columns wide, whatever the terminal is."""
+    """Standard output for tables: in a file or a pipe 120 columns wide, whatever the terminal is."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=100)
+        console = Console(highlight=False, markup=False, emoji=False, width=120)
     return console

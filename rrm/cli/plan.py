@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +40,7 @@ def plan(
     Seconds are rough: from nodes that are trained in OUT, or else from training each kind of node in small, here and
     now, in a folder that is thrown away.
     """
-    from rrm.build import jobs
+    from rrm.build import cores, jobs
     from rrm.cost import costs, elapsed
     from rrm.plan import Study
     from rrm.store import Store
@@ -65,7 +64,7 @@ def plan(
     ]
     spent = {job.key: cost[job.key].seconds for job in stale}
     known = {key: s for key, s in spent.items() if s is not None}
-    count = workers or os.cpu_count() or 1
+    count = workers or cores()
     whole = elapsed(known, {job.key: job.needs for job in wanted}, count) if len(known) == len(spent) else None
     total: dict[str, Any] = {
         name: sum(getattr(c, name) for c in cost.values())

@@ -23,6 +23,9 @@ def report(
         Path | None,
         typer.Option("--html", metavar="PATH", help="Where the page goes.", show_default="RUN/report.html"),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run code in files that the record names: only for a record you trust.")
+    ] = False,
 ) -> None:
     """Say what a run found, from its record alone.
 
@@ -44,21 +47,21 @@ def report(
         for store in stores:
             if len(stores) > 1:
                 _title(store)
-            publish(store, html)
+            publish(store, html, trust=trust)
         return
-    found = [Report.from_store(store).to_json() for store in stores]
+    found = [Report.from_store(store, trust=trust).to_json() for store in stores]
     if html is not None:
-        Report.from_store(stores[0]).write_html(html)
+        Report.from_store(stores[0], trust=trust).write_html(html)
     several = {"schema": 1, "runs": [{"run": str(folder), **one} for folder, one in zip(run, found, strict=True)]}
     typer.echo(json.dumps(found[0] if len(found) == 1 else several, indent=1, allow_nan=False))
 
 
-def publish(store: Store, html: Path | None = None) -> None:
-    """Print a run's tables, write its page, and say where that is."""
+def publish(store: Store, html: Path | None = None, *, trust: bool = False) -> None:
+    """Print a run's tables, write its page, and say where that is. `trust`: see `Report.from_store`."""
     from rrm.inert import inert
     from rrm.report import Report
 
-    found = Report.from_store(store)
+    found = Report.from_store(store, trust=trust)
     found.print(results())
     page = html or store.folder / "report.html"
     found.write_html(page)

@@ -30,6 +30,9 @@ class Replay(Evaluator):
 
     reproducible = True
 
+    def reads(self) -> Sequence[Path]:
+        return (Path(self.settings.run) / "record.sqlite",)
+
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
         said, where = self._said, self.settings.run
         for case in cases:
@@ -39,9 +42,10 @@ class Replay(Evaluator):
     @cached_property
     def _said(self) -> Mapping[str, Feedback]:
         store, wanted = Store(Path(self.settings.run), create=False), self.settings.evaluator
-        streams = dict.fromkeys((e["node"], e["stream"]) for e in store.export() if e["stream"].endswith("/feedback"))
         said: dict[str, Feedback] = {}
-        for node, stream in streams:
+        for node, stream in store.places():
+            if not stream.endswith("/feedback"):
+                continue
             entries: Mapping[int, Feedback] = store.read(node, stream, FEEDBACK)
             for feedback in entries.values():
                 if wanted in ("", feedback.evaluator):

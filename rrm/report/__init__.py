@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from rrm.errors import StoreError
+from rrm.errors import RrmError, StoreError
 from rrm.graph import TaskGraph
-from rrm.measure import Figure
+from rrm.inert import inert
+from rrm.measure import Figure, t_interval
 from rrm.records import Arm
 from rrm.report.reading import Reading
 from rrm.report.study import GraphOf, Run, Study, growth
@@ -31,6 +34,28 @@ def planned_graph(arm: Arm) -> TaskGraph:
     return Plan.model_validate(arm.plan).graph()
 
 
+def _harmless(arm: Arm) -> Arm:
+    """The arm, if none of the components that a report builds is code in a file. Raises RrmError else."""
+
+    def named(value: object) -> Iterator[str]:
+        if isinstance(value, str):
+            yield from [value] if ".py:" in value else []  # as the registry tells a file from a name
+        elif isinstance(value, (dict, list)):
+            for inner in value.values() if isinstance(value, dict) else value:
+                yield from named(inner)
+
+    def built(table: object) -> Iterator[object]:
+        for key, value in table.items() if isinstance(table, dict) else ():
+            yield from [value] if key in ("task", "wrapped_in") else built(value)
+
+    for place in (found for value in built(arm.plan.get("node")) for found in named(value)):
+        raise RrmError(
+            f"the record names code in a file, {inert(place, 200)!r}, which a report would run: "
+            "if you trust it, say so (rrm report --trust; trust=True in Python)"
+        )
+    return arm
+
+
 class Report:
     """All figures of a study. Reads the record once, and asks the truth of what was recorded; trains nothing."""
 
@@ -40,9 +65,13 @@ class Report:
         """What the figures show, in sentences, in order of level."""
 
     @classmethod
-    def from_store(cls, store: Store, *, graph_of: GraphOf = planned_graph) -> Report:
-        """Raises StoreError if the record is damaged, PlanError if a plan in it cannot be built here."""
-        return cls(Study.read(store, graph_of), store)
+    def from_store(cls, store: Store, *, graph_of: GraphOf = planned_graph, trust: bool = False) -> Report:
+        """Raises StoreError if the record is damaged, PlanError if a plan in it cannot be built here.
+
+        Tasks and wrappers of the recorded plans are built to read it. One that stands in a file, as in
+        `use = "my_task.py:MyTask"`, is code of the record's author: RrmError, unless `trust` says that it may run.
+        """
+        return cls(Study.read(store, graph_of if trust else lambda arm: graph_of(_harmless(arm))), store)
 
     def to_json(self) -> dict[str, Any]:
         """The figures for scripts, in the form of schema 1. What was not measured is None, never 0."""
@@ -67,7 +96,7 @@ class Report:
         }
 
     def print(self, console: Console) -> None:
-        """The tables and the verdicts, for 100 columns."""
+        """The tables and the verdicts, for a console of 100 columns or more."""
         from rrm.report.terminal import show
 
         show(self.study, self.verdicts, console)
@@ -93,6 +122,7 @@ def _node(run: Run, node: str) -> dict[str, Any]:
     return {
         "level": run.graph.level_of().get(node),
         "task": run.graph.tasks[node].name() if node in run.graph.tasks else None,
+        "finished": reading.finished,
         "truth": _figure(reading.truth),
         "zero_shot": _mean(reading.zero_shot),
         "majority": _mean(reading.majority),
@@ -122,7 +152,12 @@ def _gap(study: Study, node: str) -> dict[str, Any] | None:
     if figure is None:
         return None
     each = [{**run.arm.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
-    return {**figure, "median": _round(study.gap_median(node)), "each": each}
+    settings = [
+        {"setting": dict(one[0][0].arm.varied), **(_figure(t_interval([gap for _, gap in one])) or {}),
+         "median": _round(median(gap for _, gap in one))}
+        for one in study.gaps_by_setting(node).values()
+    ]  # fmt: skip
+    return {**figure, "median": _round(study.gap_median(node)), "each": each, "by_setting": settings}
 
 
 def _figure(f: Figure | None) -> dict[str, Any] | None:

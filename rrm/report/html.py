@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rrm.inert import inert
-from rrm.measure import MIN_GAP, Figure
+from rrm.measure import MIN_GAP, Figure, t_interval
 from rrm.picture import Series, graph_svg, line_chart_svg, short
 from rrm.report.shown import Shown
 from rrm.report.study import ORACLE, RECURSIVE, UNASSISTED, Get, Run, Study, cell, families, gates, growth, mean_of
@@ -92,10 +92,11 @@ def _charts(study: Study, arms: dict[str, list[Run]], shades: dict[str, int]) ->
         if not series:
             continue
         honest = next((runs for runs in arms.values() if runs[0].arm.name == RECURSIVE), next(iter(arms.values())))
+        at = f" ({honest[0].setting})" if len(study.settings()) > 1 else ""
         for i, (name, get) in enumerate(_BASELINES):
             points = [(place[n], Figure(f.mean, None, None, f.n)) for n in part if (f := cell(honest, n, get))]
             if points:
-                series.append(Series(name, points, len(arms) + i, line=False))
+                series.append(Series(name + at, points, len(arms) + i, line=False))
         name = f"{short(part[0], 30)} to {short(part[-1], 30)}" if len(part) > 1 else short(part[0], 30)
         x_label = "level" if chain else "node, by level"
         svg = line_chart_svg(series, title=name, x_label=x_label, y_label="truth", x_ticks=ticks, standalone=False)
@@ -131,10 +132,18 @@ def _level(study: Study, node: str, arms: dict[str, list[Run]], shades: dict[str
         "task": short(study.task(node).name(), 80),
         "gap": None if gap is None else f"{number(gap.mean)} {bounds(gap)}".rstrip(),
         "median": None if middle is None else number(middle),
+        "gaps": _gaps_apart(study, node),
         "rows": [
             _row(name, runs, node, shades[name]) for name, runs in arms.items() if any(node in r.readings for r in runs)
         ],
     }
+
+
+def _gaps_apart(study: Study, node: str) -> list[str]:
+    """The gap recovered at each setting, if there are several."""
+    apart = {s: t_interval([gap for _, gap in found]) for s, found in study.gaps_by_setting(node).items()}
+    told = [f"{short(s, 80)}: {number(f.mean)} {bounds(f)}".rstrip() for s, f in apart.items() if f]
+    return told if len(told) > 1 else []
 
 
 def _row(name: str, runs: Sequence[Run], node: str, colour: int) -> dict[str, Any]:

@@ -67,6 +67,8 @@ class Pick:
 class Reading:
     """Every figure of one node at one seed of one arm. None: it was not, or could not be, measured."""
 
+    finished: bool = False
+    """Its agent is published. Until then there is no final agent whose truth or reward model could be told."""
     truth: Figure | None = None
     zero_shot: Figure | None = None
     tree: Figure | None = None
@@ -126,7 +128,8 @@ def read_node(store: Store, key: str, task: Task) -> Reading:
 
     The truth is asked here, of recorded answers, and nowhere else.
     """
-    reading, truth, streams = Reading(exhaustive=_exhaustive(task)), _Truth(task), store.streams(key)
+    reading = Reading(finished=store.has_agent(key, "published"), exhaustive=_exhaustive(task))
+    truth, streams = _Truth(task), store.streams(key)
     _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task)
     _rounds(reading, store, key, streams, truth)
     _at_gate(reading, store, key, streams)
@@ -159,7 +162,7 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
 
     reading.curve = [(n, f) for n, e in sorted(rounds.items()) if (f := score(e.prompts, e.answers))]
     last = rounds[max(rounds)] if rounds else None
-    reading.truth = score(last.prompts, last.answers) if last else None
+    reading.truth = score(last.prompts, last.answers) if last and reading.finished else None
     for moment in ("zero-shot", "tree"):
         if moment in before:
             setattr(reading, moment.replace("-", "_"), score(before[moment].prompts, before[moment].answers))
@@ -168,6 +171,8 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     if drawn := before["zero-shot"].trained_on if "zero-shot" in before else ():
         usual = measure.majority([a for a in choices if truth(p, a) == 1] for p in drawn)
         reading.majority = None if usual is None else score(last.prompts, [usual] * len(last.prompts))
+    if not reading.finished:
+        return
     nearest = [
         measure.nearest_wrong([truth(p, a) for a in choices], row)
         for p, row in zip(last.prompts, last.scores, strict=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from rrm import measure
+from rrm.asking import uncollected
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure
@@ -98,7 +97,7 @@ class Study:
             graph = graphs[plan]
             for node, key in arm.nodes.items():
                 if key not in readings and node in graph.tasks:
-                    with _uncollected():
+                    with uncollected():
                         readings[key] = read_node(store, key, graph.tasks[node])
             runs.append(Run(arm, graph, {n: readings[k] for n, k in arm.nodes.items() if k in readings}))
         levels: dict[str, int] = {}
@@ -142,14 +141,28 @@ class Study:
                         found.append((trio[0][seed], gap))
         return found
 
+    def gaps_by_setting(self, node: str) -> dict[str, list[tuple[Run, float]]]:
+        """The same, apart by setting of what varies."""
+        found: dict[str, list[tuple[Run, float]]] = {}
+        for run, gap in self.gaps(node):
+            found.setdefault(run.setting, []).append((run, gap))
+        return found
+
     def gap_recovered(self, node: str) -> Figure | None:
-        """Its mean, with Student's interval over seeds and settings."""
-        return measure.t_interval([gap for _, gap in self.gaps(node)])
+        """Its mean, with Student's interval over seeds: settings of one seed are not independent, so that each seed
+        counts once, with the mean of its settings."""
+        return measure.t_interval(self._gap_of_seeds(node))
 
     def gap_median(self, node: str) -> float | None:
-        """Its median, which one seed that failed does not move."""
-        gaps = [gap for _, gap in self.gaps(node)]
+        """Its median over seeds, which one seed that failed does not move."""
+        gaps = self._gap_of_seeds(node)
         return median(gaps) if gaps else None
+
+    def _gap_of_seeds(self, node: str) -> list[float]:
+        found: dict[int, list[float]] = {}
+        for run, gap in self.gaps(node):
+            found.setdefault(run.arm.seed, []).append(gap)
+        return [fmean(gaps) for gaps in found.values()]
 
 
 def families(graph: TaskGraph) -> list[list[str]]:
@@ -217,19 +230,6 @@ def growth(runs: Sequence[Run], node: str) -> Figure | None:
             here.append(truths[0].mean)
             below.append([t.mean for t in truths[1:]])
     return measure.error_growth(here, [[min(b) for b in below]]) if here else None
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector, whose passes over millions of records, none of them cyclic, double the
-    time of reading them."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The report as tables for a terminal of 100 columns."""
+"""The report as tables for a terminal of 100 columns or more."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
             *(_mean(cell(honest, node, get)) for get in gets),
             _mean(gap),
         )
+    if len(study.settings()) > 1:
+        whose = f"{honest[0].arm.name} at {honest[0].setting}"
+        table.caption = Text(f"Baselines: of {short(whose, 60)}. Gap: mean over settings.", style="dim")
+        table.caption_justify = "left"
     return table
 
 

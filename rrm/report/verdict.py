@@ -17,7 +17,6 @@ from rrm.report.study import (
     cell,
     compared,
     gates,
-    values,
 )
 
 NEGLIGIBLE = 0.03
@@ -186,11 +185,11 @@ def limits(study: Study) -> list[str]:
             f"Every item of this task is seen in training ({', '.join(every)}): the truth there shows whether the "
             "chain of judgements holds, not whether the agent generalises."
         )
-    waiting = [
-        n for n in study.levels if len(values(study.runs, n, _truth)) < sum(n in r.arm.nodes for r in study.runs)
-    ]
-    if waiting:
-        found.append(f"Not measured in every arm (unfinished, or without a truth): {', '.join(waiting)}.")
+    planned = {n: [r.readings.get(n) for r in study.runs if n in r.arm.nodes] for n in study.levels}
+    if unfinished := [n for n, readings in planned.items() if not all(r and r.finished for r in readings)]:
+        found.append(f"Not finished in every arm, so without a final truth there: {', '.join(unfinished)}.")
+    if unknown := [n for n, readings in planned.items() if any(r and r.finished and not r.truth for r in readings)]:
+        found.append(f"Finished without a truth that could be measured: {', '.join(unknown)}.")
     if any(_simulated(run) for run in study.runs):
         found.append("The user was simulated: a model of a person whose means are bounded, not a person.")
     ungated = [n for n in study.levels if not gates(study.runs, n)[1]]

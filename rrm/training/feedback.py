@@ -75,6 +75,14 @@ def ranked(texts: Sequence[str], tiers: Sequence[Sequence[int]], tie_weight: flo
     ]
 
 
+def compares(case: Case, feedback: Feedback) -> bool:
+    """Whether the feedback says which of the case's answers is best, if only that none is: an abstention does not, nor
+    does a rating of one answer of several."""
+    if isinstance(feedback, Preference | Ranking | Demonstration):
+        return len(case.responses) > 1 or isinstance(feedback, Demonstration)
+    return isinstance(feedback, Rating | Approval) and len(case.responses) == 1
+
+
 def favourite(case: Case, feedback: Feedback) -> str | None:
     """The one answer that the feedback puts above all others; None if there is none such."""
     match feedback:

@@ -68,7 +68,7 @@ class ColumnSum(Task):
         parts = [(s, n) for s, n in blocks if s is not None] or [(number, 1) for number in column]
         added = parts[:budget]
         belief = _rounded(sum(s for s, _ in added) * len(column), sum(n for _, n in added))
-        return [nearness(response.text, belief) for response in case.responses]
+        return [1 + nearness(response.text, belief) for response in case.responses]
 
     def truth(self, item: Item, text: str) -> float:
         return 1 + nearness(text, sum(_column(item)))

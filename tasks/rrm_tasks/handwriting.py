@@ -73,7 +73,7 @@ class Handwriting(Task):
             unread = images
         read = [digits()[image] for image in unread[: budget - 1 if known else budget]]
         belief = sum(known) + sum(read) + (9 * (len(unread) - len(read)) + 1) // 2
-        return [nearness(response.text, belief) for response in case.responses]
+        return [1 + nearness(response.text, belief) for response in case.responses]
 
     def truth(self, item: Item, text: str) -> float:
         return 1 + nearness(text, sum(digits()[image] for image in _images(item)))

@@ -56,6 +56,9 @@ class LetterCount(Task):
         if self.settings.text:  # a file that cannot be used is a fault of the plan, so it is found when that is loaded
             self._text(held_out=True)
 
+    def reads(self) -> Sequence[Path]:
+        return (Path(self.settings.text),) if self.settings.text else ()
+
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
         text, length = self._text(held_out=held_out), self._length
         starts = len(text) - length + 1
@@ -87,7 +90,7 @@ class LetterCount(Task):
         counts = [told(case, s, f"{letter}:{half}", most=_MOST) for s, half in zip(slots, halves, strict=True)]
         unread = "".join(half for half, count in zip(halves, counts, strict=True) if count is None)
         belief = sum(count for count in counts if count is not None) + _extrapolated(letter, unread, budget)
-        return [nearness(response.text, min(belief, _MOST)) for response in case.responses]
+        return [1 + nearness(response.text, min(belief, _MOST)) for response in case.responses]
 
     def truth(self, item: Item, text: str) -> float:
         letter, halves = _parts(item)

@@ -1,0 +1,85 @@
+"""The gate measures how good an agent is, as the user sees it, and mistakes silence for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from rrm import Assistant, Item, Seed, Store, Study, build
+from rrm.gate import stand_at_gate
+from rrm.level import Level, Node
+from rrm.plan import Gate
+from rrm.records import GateResult
+from rrm.registry import EVALUATORS
+from rrm.training.reward.tally import Wins
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+class Sometimes(Assistant):
+    """Right on a share of the items."""
+
+    def __init__(self, node: Node, share: float, constant: str | None = None) -> None:
+        super().__init__()
+        self._task, self._share, self._constant = node.task, share, constant
+
+    def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
+        return [
+            [self._answer(item, seed.at("sometimes").rng()) for _ in range(n)]
+            for item, seed in zip(items, seeds, strict=True)
+        ]
+
+    def _answer(self, item: Item, rng: Random) -> str:
+        if self._constant is not None:
+            return self._constant
+        answers = list(self._task.answers(item) or ())
+        right = next(a for a in answers if self._task.truth(item, a) == 1)
+        return right if rng.random() < self._share else rng.choice([a for a in answers if a != right])
+
+
+def at_the_gate(
+    tmp_path: Path, config: str, name: str, share: float, constant: str | None = None, **user: object
+) -> GateResult:
+    (arm,) = Study.load(CONFIGS / f"{config}.toml", sets=["vary.seed=[0]"], arms=["unassisted"]).arms
+    node = build.assemble(arm.plan)[name]
+    budget = {"handwriting": 1, "letter_count": 4, "glossary": 1}[config]
+    evaluator = EVALUATORS.build("simulated", {"budget": budget, **user})
+    node = replace(node, gate=Gate(items=400), evaluator=evaluator)
+    return stand_at_gate(Level(node, Store(tmp_path)), 0, Sometimes(node, share, constant), Wins({}))
+
+
+@pytest.mark.parametrize(
+    ("config", "name"), [("glossary", "word-0"), ("letter_count", "letters-0"), ("handwriting", "sum-0")]
+)
+@pytest.mark.parametrize("share", [0.3, 0.8, 1.0])
+def test_agreement_is_the_agents_accuracy_where_the_user_is_right(
+    config: str, name: str, share: float, tmp_path: Path
+) -> None:
+    result = at_the_gate(tmp_path, config, name, share)
+    spread = (share * (1 - share) / 400) ** 0.5
+    assert abs(result.agreed / result.checked - share) <= 4 * spread
+    assert result.passed == (share == 1.0)
+
+
+def test_an_agent_that_always_says_the_usual_thing_finds_no_fault(tmp_path: Path) -> None:
+    result = at_the_gate(tmp_path, "letter_count", "letters-0", 0.0, constant="1")
+    assert result.agreed > 0.4 * result.checked  # what is asked for mostly stands there once
+    assert result.faults > 50
+    assert result.found == 0
+    assert not result.passed
+
+
+def test_an_abstention_is_no_verdict(tmp_path: Path) -> None:
+    result = at_the_gate(tmp_path, "glossary", "word-0", 1.0, skip=0.5)
+    assert 120 < result.checked < 280
+    assert result.agreed == result.checked
+    assert result.passed
+
+
+def test_who_says_nothing_lets_nothing_pass(tmp_path: Path) -> None:
+    result = at_the_gate(tmp_path, "glossary", "word-0", 1.0, skip=1.0)
+    assert (result.checked, result.passed) == (0, False)

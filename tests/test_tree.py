@@ -1,0 +1,51 @@
+"""The tree baseline: the user's own rule over level-0 answers, with no truth in it, whatever it is batched with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rrm import Helper, Seed, Study, build
+from rrm.registry import ASSISTANTS, EVALUATORS, TASKS
+from rrm.roles import Wrapper
+from rrm.tree import Tree
+
+CONFIG = Path(__file__).parent.parent / "configs" / "glossary.toml"
+
+
+def tree(**noise: float) -> Tree:
+    task, below = TASKS.build("glossary", {"level": 1}), TASKS.build("glossary", {"level": 0})
+    truths = {i.prompt: next(a for a in below.answers(i) or () if below.truth(i, a) == 1) for i in below.items() or ()}
+    leaf = ASSISTANTS.build("answer-book", {"answers": truths})
+    if noise.get("rate"):
+        wrapper = ASSISTANTS.build("corrupted", {"rate": noise["rate"], "kind": "independent"})
+        assert isinstance(wrapper, Wrapper)
+        leaf = wrapper.around(leaf, below)
+    user = EVALUATORS.build("simulated", {"budget": 1, "mistake": noise.get("mistake", 0.0)})
+    return Tree(task, user, {"left": Helper("word-0", leaf), "right": Helper("word-0", leaf)})
+
+
+def test_true_leaves_make_a_right_tree() -> None:
+    task = TASKS.build("glossary", {"level": 1})
+    items = list(task.items() or ())[:60]
+    answers = tree().respond(items, seeds=[Seed(i) for i in range(60)])
+    assert all(task.truth(item, text) == 1 for item, [text] in zip(items, answers, strict=True))
+
+
+def test_an_answer_does_not_depend_on_the_batch() -> None:
+    items = list(TASKS.build("glossary", {"level": 1}).items() or ())[:40]
+    seeds = [Seed(i) for i in range(40)]
+    noisy = tree(rate=0.5, mistake=0.3)
+    together = noisy.respond(items, seeds=seeds)
+    assert noisy.respond(items[::-1], seeds=seeds[::-1])[::-1] == together
+    assert [noisy.respond([i], seeds=[s])[0] for i, s in zip(items, seeds, strict=True)] == together
+
+
+def test_no_tree_where_a_user_below_knows_the_truth_or_has_to_be_asked() -> None:
+    (arm,) = Study.load(CONFIG, sets=["vary.seed=[0]"], arms=["recursive"]).arms
+    nodes = build.assemble(arm.plan)
+    assert Tree.stands(nodes["word-2"])
+    for other in ("oracle", "terminal"):
+        below = replace(nodes["word-1"], evaluator=EVALUATORS.build(other))
+        helpers = {slot: (below, wrap) for slot, (_, wrap) in nodes["word-2"].helpers.items()}
+        assert not Tree.stands(replace(nodes["word-2"], helpers=helpers))
