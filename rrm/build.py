@@ -31,7 +31,7 @@ from rrm.errors import ComponentError, GateFailed, PlanError, RrmError, StoreErr
 from rrm.identity import identity
 from rrm.level import Level, Node, Watch
 from rrm.plan import NodePlan, Plan, Study, Use
-from rrm.records import Arm, GateResult
+from rrm.records import Arm, Case, Exhibit, GateResult, Response
 from rrm.registry import (
     ASSISTANTS,
     EVALUATORS,
@@ -166,20 +166,23 @@ def _wrap(assistant: Assistant, task: Task, wraps: Sequence[Wrapper]) -> Assista
 
 def _check_wiring(node: Node) -> None:
     """Raise PlanError if a helper would be asked items that are not its own."""
-    from rrm.records import Case, Response
-
     item = node.task.sample(node.seed.at("wiring").rng())
     asking = node.task.queries(Case(item=item, responses=(Response(item=item.id, text=""),)))
     query = next(asking, None)
     while query is not None:
-        helper = node.helpers.get(query.subtask)
-        if helper and not helper[0].task.accepts(query.item):
-            raise PlanError(
-                f"node.{node.name}.helped_by.{query.subtask}: {helper[0].name!r} does not answer such questions as "
-                f"{query.item.prompt[:60]!r}; check the settings of its task"
-            )
+        reply = None
+        if helper := node.helpers.get(query.subtask):
+            task = helper[0].task
+            if not task.accepts(query.item):
+                raise PlanError(
+                    f"node.{node.name}.helped_by.{query.subtask}: {helper[0].name!r} does not answer such questions as "
+                    f"{query.item.prompt[:60]!r}; check the settings of its task"
+                )
+            # Some answer that the helper might give, so that what is asked next is looked at too.
+            answers = task.answers(query.item) or ("0",)
+            reply = Exhibit(text=answers[0], agent=helper[0].name, query=query)
         try:
-            query = asking.send(None)
+            query = asking.send(reply)
         except StopIteration:
             break
 

@@ -259,7 +259,11 @@ class Level:
             with self._clock("record"):
                 self.store.write(node.key, f"{stream}/feedback", batch)
         if missing := len(cases) - len(done):
-            raise Unfinished(f"{node.name}, {stream}: {missing} of {len(cases)} cases are not judged yet")
+            which = f"round {stream}" if stream.isdigit() else "its gate"
+            raise Unfinished(
+                f"{node.name}, {which}: {missing} of {len(cases)} cases still wait for a verdict. What was judged is "
+                "kept: run the same command again to go on."
+            )
         return [(case, done[i]) for i, case in enumerate(cases)]
 
     def _below(self) -> Assistant | None:

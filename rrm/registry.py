@@ -82,6 +82,8 @@ class Registry(Generic[C]):
         """The component of that name with these settings. Raises SettingsError, naming the key, for bad ones."""
         component = self.get(use)
         given = settings or {}
+        if missing := ", ".join(sorted(getattr(component, "__abstractmethods__", ()))):
+            raise SettingsError(f"{use!r} lacks what every {self.base.__name__} needs: write its {missing}")
         try:
             return component(component.Settings(**given))
         except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Literal
 
 from rrm.measure import MIN_GAP, Figure
@@ -24,6 +25,9 @@ NEGLIGIBLE = 0.03
 
 GOOD = 0.95
 """An accuracy of which "high" is said only if its whole interval is above."""
+
+HALF = 0.5
+"""Below this, an agent that passed its gate is worth a word."""
 
 Arms = Mapping[str, Sequence[Run]]
 Kind = Literal["good", "limit", "caution", "note"]
@@ -63,6 +67,12 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
         if passed < stood:
             grave: Kind = "note" if name in (UNASSISTED, ORACLE) else "caution"
             yield grave, f"{name}: failed its gate at {stood - passed} of {stood} seeds; levels above may not hold"
+        right = cell(runs, node, _truth)
+        if stood and passed == stood and right and right.high is not None and right.high < HALF:
+            yield (
+                "note",
+                f"{name}: passed its gate though right on {number(right.mean)}: a gate asks the user, who errs too",
+            )
 
 
 def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
@@ -222,10 +232,11 @@ def signed(f: Figure) -> str:
 
 
 def bounds(f: Figure) -> str:
-    """An interval: "[.41, .49]"; empty where there is none."""
+    """An interval: "[.41, .49]"; empty where there is none. Rounded outwards, so that it never leaves out its mean."""
     if f.low is None or f.high is None:
         return ""
-    return f"[{_bare(f'{f.low:.2f}')}, {_bare(f'{f.high:.2f}')}]"
+    low, high = floor(100 * f.low + 1e-9) / 100, ceil(100 * f.high - 1e-9) / 100
+    return f"[{_bare(f'{low:.2f}')}, {_bare(f'{high:.2f}')}]"
 
 
 def _bare(text: str) -> str:
@@ -233,8 +244,8 @@ def _bare(text: str) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("+−").startswith("0.") else text
 
 
-def _above(f: Figure, floor: float) -> bool:
-    return f.low is not None and f.low > floor
+def _above(f: Figure, least: float) -> bool:
+    return f.low is not None and f.low > least
 
 
 def _truth(r: Reading) -> Figure | None:

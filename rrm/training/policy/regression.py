@@ -42,6 +42,11 @@ class Regression(PolicyTrainer):
                 f'from it, not {task.name()!r} and {assistant.name()!r}: write policy = {{ use = "best-of-n" }}, or, '
                 'for an assistant that learns to write, "policy-gradient"'
             )
+        if self.settings.pool == "all" and task.items() is None:
+            raise PlanError(
+                f"policy 'regression', pool: task {task.name()!r} cannot list all its items; "
+                'write a number, or "stream"'
+            )
 
     def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
         learner = torch_in(assistant)
