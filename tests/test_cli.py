@@ -148,6 +148,8 @@ def test_interrupting_says_how_to_go_on(workers: str, study: Path, tmp_path: Pat
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # whoever runs the tests in the background ignores the signal, and a child would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (out / "record.sqlite").is_file() or not any("feedback" in e["stream"] for e in Store(out).export()):
         assert process.poll() is None
