@@ -63,7 +63,7 @@ def microseconds(cases: int, *, sampled: bool, folder: Path | None = None) -> fl
 
     gc.collect()
     before = process_time()
-    asked = ask_all([two_questions(i) for i in range(cases)], Helpers({"half": helper}, seed=Seed(0)), record=record)
+    asked = ask_all((two_questions(i) for i in range(cases)), Helpers({"half": helper}, seed=Seed(0)), record=record)
     if store:
         whole = (
             Case(item=c.item, responses=c.responses, exhibits=e, place=f"0/{i}")

@@ -224,7 +224,7 @@ class Level:
         with self._clock("ask"):
             helpers = Helpers(self._helpers, seed=seed, fresh=node.effort.fresh)
             exhibits = ask_all(
-                [node.protocol.assist(node.task, case) for case in bare], helpers, record=record, recorded=recorded
+                (node.protocol.assist(node.task, case) for case in bare), helpers, record=record, recorded=recorded
             )
         cases = [
             Case(item=c.item, responses=c.responses, exhibits=e, place=f"{stream}/{i}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
 
@@ -18,6 +18,16 @@ class Record(BaseModel):
     """Immutable data whose identity is its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    _fields: ClassVar[set[str]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **given: Any) -> None:
+        cls._fields = set(cls.model_fields)
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Share one set of "the fields that were given", which pydantic keeps for each object: half of its memory."""
+        object.__setattr__(self, "__pydantic_fields_set__", self._fields)
 
     @cached_property
     def body(self) -> str:

@@ -68,6 +68,22 @@ def test_a_sampled_helper_is_shared_only_as_far_as_the_plan_says(fresh: Fresh, d
     assert sum(map(len, echo.batches)) == draws
 
 
+def test_blocks_of_cases_change_neither_answers_nor_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(deterministic: bool) -> tuple[object, list[list[str]], list[int]]:
+        echo, waves = Echo(deterministic=deterministic), list[int]()
+        askings = [chain("a", "b"), chain("c"), chain("a"), chain("d", "e", "f"), chain("d")]
+        found = ask_all(askings, helpers(echo), record=lambda number, wave: waves.append(number))
+        return found, sorted(p for batch in echo.batches for p in batch), waves
+
+    for deterministic in (True, False):
+        together = run(deterministic)
+        monkeypatch.setattr("rrm.asking.BLOCK", 2)
+        apart = run(deterministic)
+        monkeypatch.undo()
+        assert apart[:2] == together[:2]
+        assert apart[2] == [0, 1, 2, 3, 4, 5]  # each wave recorded under a number of its own
+
+
 def test_within_one_case_the_same_question_has_one_answer() -> None:
     def twice() -> Asking:
         yield query("a")
