@@ -15,6 +15,7 @@ from conftest import STUDY, Rrm
 from rrm import build
 from rrm.errors import Unfinished
 from rrm.plan import Study
+from rrm.records import GateResult
 from rrm.store import Store
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -33,6 +34,25 @@ class Impatient(Simulated):
             if number == int(os.environ["PATIENCE"]):
                 return
             yield feedback
+'''
+
+
+PRACTICE = '''
+import json
+from rrm.roles import PolicyTrainer
+from rrm_assistants.careless_adder import CarelessAdder
+
+class Practised(CarelessAdder):
+    def save(self, folder):
+        (folder / "slip.json").write_text(json.dumps(self.settings.slip))
+
+class Practice(PolicyTrainer):
+    """Learns nothing for three rounds; then it can add."""
+    def improve(self, assistant, task, reward, *, turn, seed):
+        return Practised(Practised.Settings(slip=0.9 if turn.number < 3 else 0.0))
+
+    def load(self, folder, *, task, assistant, reward):
+        return Practised(Practised.Settings(slip=json.loads((folder / "slip.json").read_text())))
 '''
 
 
@@ -59,6 +79,33 @@ def test_an_evaluator_may_stop_after_any_case(
         except Unfinished:
             stops += 1
     assert stops >= 30 // patience // 2
+    assert kill.differences(kill.contents(tmp_path / "parts"), kill.contents(tmp_path / "whole")) == []
+
+
+@pytest.mark.parametrize(("extra", "rounds", "passed"), [(1, 3, False), (5, 4, True)])
+def test_rounds_are_added_until_the_gate_passes_or_their_number_ends(
+    extra: int, rounds: int, passed: bool, study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two rounds are planned, and the fourth brings the skill; a run that stops within them goes on as it would have."""
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    (tmp_path / "practice.py").write_text(PRACTICE)
+    text = STUDY.replace('"best-of-n", n = 4', f'"{tmp_path / "practice.py"}:Practice"')
+    text = text.replace('"simulated"', f'"{tmp_path / "impatient.py"}:Impatient"').replace("budget = 5", "budget = 20")
+    study.write_text(text.replace("items = 4", f'items = 4, extra_rounds = {extra}, on_fail = "warn"'))
+    for folder, patience in (("whole", "1000000"), ("parts", "3")):
+        monkeypatch.setenv("PATIENCE", patience)
+        for _ in range(100):
+            try:
+                build.run(_study(study), Store(tmp_path / folder), workers=1)
+                break
+            except Unfinished:
+                assert folder == "parts"
+    store = Store(tmp_path / "parts")
+    for job in build.jobs(_study(study))[0]:
+        gates = list(store.read(job.key, "gate", GateResult).values())
+        assert [g.moment for g in gates] == [f"round-{n}" for n in range(1, rounds)]
+        assert [g.passed for g in gates] == [False] * (rounds - 2) + [passed]
+        assert build.is_published(store, job.key)
     assert kill.differences(kill.contents(tmp_path / "parts"), kill.contents(tmp_path / "whole")) == []
 
 
