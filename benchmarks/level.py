@@ -9,8 +9,9 @@ exist by then, and nothing is imported or compiled for the first time.
 Counted as *kernels*: CPU time within `Optimizer.run`, called by the reward and the policy trainer: drawing a batch,
 forward, loss, backward, clipping and the optimiser's step; the interpreter's work between two kernels is in it. Counted
 as *outside*: everything else, so also the agent's and the reward model's forward passes to propose answers, choose
-items, fill exams and stand at the gate. The table's lines are the level's own clock (`Store.spent`), with the loops
-taken out of "reward" and "policy". CPU time hardly depends on what else runs; still, take the median of a few runs.
+items, fill exams and stand at the gate. (`benchmarks.kernels` splits the loops further.) The table's lines are the
+level's own clock (`Store.spent`), with the loops taken out of "reward" and "policy". CPU time hardly depends on what
+else runs; still, take the median of a few runs.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def measure(folder: Path, sets: list[str], profile: cProfile.Profile | None = No
         if profile:
             profile.enable()
         before = process_time()
-        build.train(last, store, lambda *_: None)
+        measured_level(last, store)
         spent = process_time() - before
         if profile:
             profile.disable()
@@ -83,6 +84,14 @@ def measure(folder: Path, sets: list[str], profile: cProfile.Profile | None = No
         stages[trainer] = stages.get(trainer, 0.0) - seconds
     stages["between stages"] = spent - sum(loops.seconds.values()) - sum(stages.values())
     return {"cpu": spent, "loops": loops.seconds, "outside": stages, "share": 1 - sum(loops.seconds.values()) / spent}
+
+
+def measured_level(job: build.Job, store: Store) -> None:
+    """The level that counts: a function of its own, so that a profile can tell it from those below."""
+    build.train(job, store, lambda *_: None)
+
+
+MEASURED = measured_level.__name__
 
 
 def main() -> None:

@@ -51,3 +51,29 @@ def test_the_catalogue_names_every_benchmark() -> None:
     assert [
         p.name for p in (ROOT / "benchmarks").glob("*.py") if f"`{p.name}`" not in said and p.stem != "learning"
     ] == []
+
+
+def test_native_stacks_are_told_apart() -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from benchmarks.kernels import split
+        from benchmarks.level import MEASURED
+    finally:
+        sys.path.remove(str(ROOT))
+    begin = f"main (level.py:9);{MEASURED} (level.py:80)"
+    loop = f"{begin};Optimizer.run (rrm/models/optimizer.py:70);Linear.forward (torch/nn/modules/linear.py:1)"
+    stacks = [
+        "main (level.py:9);train (rrm/build.py:1) 100",  # a level below
+        f"{loop};at::linear (libtorch_cpu.so);gemm (libtorch_cpu.so) 7",
+        f"{loop};THPVariable_linear (libtorch_python.so) 2",
+        f"{loop} 1",
+        f"{begin};Store.write (rrm/store.py:1);sqlite3_step (libsqlite3.so) 3",
+        f"{begin};Learner.respond (rrm/models/learner.py:1);at::linear (libtorch_cpu.so) 4",
+    ]
+    assert split(stacks) == {
+        ("loops", "torch's kernels"): 7,
+        ("loops", "torch's bindings"): 2,
+        ("loops", "interpreter and others"): 1,
+        ("outside", "interpreter and others"): 3,
+        ("outside", "torch's kernels"): 4,
+    }

@@ -86,7 +86,7 @@ def test_an_evaluator_may_stop_after_any_case(
 def test_rounds_are_added_until_the_gate_passes_or_their_number_ends(
     extra: int, rounds: int, passed: bool, study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Two rounds are planned, and the fourth brings the skill; a run that stops within them goes on as it would have."""
+    """Two rounds are planned, and the fourth brings the skill; a run that stops within them goes on as it would."""
     (tmp_path / "impatient.py").write_text(IMPATIENT)
     (tmp_path / "practice.py").write_text(PRACTICE)
     text = STUDY.replace('"best-of-n", n = 4', f'"{tmp_path / "practice.py"}:Practice"')
