@@ -1,11 +1,11 @@
 """Where a glossary level's CPU time goes by its native stack: torch's kernels, its Python bindings, the interpreter.
 
-    python -m benchmarks.kernels [--json] [--rate 200] [--sets effort.cases=100 …]               needs: pip install py-spy
+    python -m benchmarks.kernels [--json] [--rate 200] [--sets effort.cases=100 …]             needs: pip install py-spy
 
 `benchmarks.level` counts all that runs within the optimisation loops as kernels. This is the strict reading: py-spy
-looks at the native stack of the same level many times a second; a sample counts as *kernel* only if code of libtorch_cpu
-(or of its maths library) runs under the innermost Python frame. The rest of a loop is the interpreter and torch's
-Python bindings, which no library for small networks in Python does without.
+looks at the native stack of the same level many times a second; a sample counts as *kernel* only if code of
+libtorch_cpu (or of its maths library) runs under the innermost Python frame. The rest of a loop is the interpreter and
+torch's Python bindings, which no library for small networks in Python does without.
 """
 
 from __future__ import annotations
