@@ -117,6 +117,14 @@ def test_a_packed_agent_scores_the_answer_set_as_its_candidates() -> None:
         PackedTransformer().prepare(TASKS.build("letter-count"), seed=Seed(0))
 
 
+@pytest.mark.parametrize("name", ["word-transformer", "packed-transformer", "tree-transformer"])
+def test_who_reads_words_asks_for_a_vocabulary_before_anything_is_trained(name: str) -> None:
+    with pytest.raises(
+        PlanError, match=f"^'{name}' needs a task that says its vocabulary, and 'letter-count' does not"
+    ):
+        ASSISTANTS.build(name).check(TASKS.build("letter-count"))
+
+
 def test_hidden_places_change_nothing_in_a_block() -> None:
     torch.manual_seed(0)
     block, codes = Block(8, 2), torch.tensor([[1, 2, 3, 0, 0]])

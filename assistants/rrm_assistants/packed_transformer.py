@@ -8,83 +8,61 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rrm import Item, PlanError, Seed, Task
-from rrm.models.learner import Learner
+from rrm import Item, Seed, Task
+from rrm.models.noise import seeded
 from rrm.models.scorer import AnswerNetwork, Scorer, WordCodes
-from rrm.models.transformer import Block, initialise
+from rrm_assistants._words import WordLearner, WordParts
 
 _ANSWER = "\N{SYMBOL FOR START OF TEXT}"
 """Stands before each candidate; its score is read there."""
 
 
-class PackedTransformer(Learner):
+class PackedTransformer(WordLearner):
     """For tasks that say their vocabulary and have a finite answer set.
 
     Unlike `word-transformer` it knows an answer by its words, so that it can score answers made of several words by
     what they share, and, as a reward model, any answer at all.
     """
 
-    class Settings(Learner.Settings):
-        width: int = Field(default=48, ge=1)
-        layers: int = Field(default=2, ge=1)
-        heads: int = Field(default=4, ge=1)
-        expansion: int = Field(default=2, ge=1)
+    class Settings(WordLearner.Settings):
         longest: int = Field(default=64, ge=1)
         """Words that a prompt may have."""
         longest_answer: int = Field(default=16, ge=1)
         """Words of an answer that are read; the rest is cut off."""
-        soften: float = Field(default=0.1, ge=0, le=1)
-        """What the read-out is multiplied by when an agent starts from another level's weights."""
 
     settings: Settings
 
-    def check(self, task: Task) -> None:
-        super().check(task)
-        _vocabulary(task)
-
     def build(self, task: Task) -> AnswerNetwork:
-        return PackedAnswers(self._packed(task), self.answers, self.settings.soften)
+        return PackedAnswers(self._packed(task), self.answers)
 
     def scorer(self, task: Task, *, seed: Seed) -> Scorer:
         """Scores the candidates that it is given, and no others."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed.value % 2**63)
+        with seeded(seed):
             return PackedScorer(self._packed(task))
 
     def _packed(self, task: Task) -> Packed:
         answered = dict.fromkeys(word for answer in self.answers for word in answer.split())
-        return Packed(self.settings, WordCodes([_ANSWER, *_vocabulary(task), *answered]))
+        return Packed(self.settings, WordCodes([_ANSWER, *self.vocabulary(task), *answered]))
 
 
-def _vocabulary(task: Task) -> Sequence[str]:
-    vocabulary = task.vocabulary()
-    if vocabulary is None:
-        raise PlanError(f"'packed-transformer' needs a task that says its vocabulary, and {task.name()!r} does not")
-    return vocabulary
-
-
-class Packed(nn.Module):
+class Packed(WordParts):
     """Scores any candidates behind any prompts.
 
     A candidate's words attend to the prompt and to each other, the prompt to itself alone: what a candidate is worth
     does not depend on which others stand beside it.
     """
 
+    places: nn.Embedding
+    answer_places: nn.Embedding
+
     def __init__(self, settings: PackedTransformer.Settings, words: WordCodes) -> None:
-        super().__init__()
-        width = settings.width
-        self.settings, self.codes = settings, words
-        self.words, self.places = nn.Embedding(words.size, width), nn.Embedding(settings.longest, width)
-        self.answer_places = nn.Embedding(settings.longest_answer + 1, width)
-        self.blocks = nn.ModuleList(Block(width, settings.heads, settings.expansion) for _ in range(settings.layers))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 1)
-        initialise(self)
-        nn.init.zeros_(self.head.weight)
+        most = settings.longest_answer
+        super().__init__(settings, words, 1, places=settings.longest, answer_places=most + 1)
+        self._most = most
 
     def candidates(self, texts: Sequence[str]) -> Tensor:
         """(texts, words) codes, each beginning with the mark that its score is read at, padded with 0 behind."""
-        most = self.settings.longest_answer
-        cut = [" ".join([_ANSWER, *text.split()[:most]]) for text in texts]
+        cut = [" ".join([_ANSWER, *text.split()[: self._most]]) for text in texts]
         return self.codes.encode([Item(task="", prompt=text) for text in cut])
 
     def forward(self, prompts: Tensor, candidates: Tensor) -> Tensor:
@@ -122,22 +100,20 @@ class Packed(nn.Module):
 class PackedAnswers(AnswerNetwork):
     """As an agent: every answer of the answer set is a candidate, and the scores are logits."""
 
-    def __init__(self, packed: Packed, answers: Sequence[str], soften: float) -> None:
+    def __init__(self, packed: Packed, answers: Sequence[str]) -> None:
         super().__init__()
-        self.packed, self._soften = packed, soften
+        self.packed = packed
         self._candidates = packed.candidates(answers)
 
     def encode(self, items: Sequence[Item]) -> Tensor:
-        return self.packed.codes.encode(items)
+        return self.packed.encode(items)
 
     def forward(self, codes: Tensor) -> Tensor:
         scores: Tensor = self.packed(codes, self._candidates.expand(len(codes), -1, -1))
         return scores
 
-    @torch.no_grad()
     def soften(self) -> None:
-        self.packed.head.weight.mul_(self._soften)
-        self.packed.head.bias.mul_(self._soften)
+        self.packed.soften()
 
 
 class PackedScorer(Scorer):
@@ -149,7 +125,7 @@ class PackedScorer(Scorer):
 
     def encode(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> tuple[Tensor, ...]:
         codes = self.packed.candidates([text for row in candidates for text in row])
-        return self.packed.codes.encode(items), codes.view(len(items), -1, codes.shape[1])
+        return self.packed.encode(items), codes.view(len(items), -1, codes.shape[1])
 
     def forward(self, *codes: Tensor) -> Tensor:
         prompts, candidates = codes

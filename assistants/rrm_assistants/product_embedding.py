@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from rrm import Item, Task
 from rrm.models.learner import Learner
+from rrm.models.sampling import right_padded
 from rrm.models.scorer import AnswerNetwork
 from rrm.models.transformer import Block
 
@@ -64,9 +65,7 @@ class CountNetwork(AnswerNetwork):
 
     def encode(self, items: Sequence[Item]) -> Tensor:
         code = {c: i for i, c in enumerate(ALPHABET)}
-        rows = [[code.get(c, 26) for c in i.prompt[:1] + i.prompt[2:]] for i in items]
-        longest = max(map(len, rows), default=1)
-        return torch.tensor([row + [26] * (longest - len(row)) for row in rows], dtype=torch.long).view(len(rows), -1)
+        return right_padded([[code.get(c, 26) for c in i.prompt[:1] + i.prompt[2:]] for i in items], 26)
 
     def forward(self, codes: Tensor) -> Tensor:
         asked = codes[:, :1].clamp(max=25)

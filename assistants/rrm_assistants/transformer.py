@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from rrm import Assistant, Item, PlanError, Seed, Task
+from rrm import Assistant, Item, Seed, Task
 from rrm.models.language import AnswerLikelihood, Language, LanguageSettings, PromptedScorer, check_place
-from rrm.models.learner import Learner, TorchAssistant, torch_in
+from rrm.models.learner import Learner, TorchAssistant
+from rrm.models.noise import seeded
 from rrm.models.scorer import AnswerNetwork, Scorer
 
 
@@ -50,18 +49,9 @@ class Transformer(TorchAssistant):
         answers = task.answers(task.sample(seed.at("answers").rng()))
         if answers is not None and self.settings.answers == "auto":
             return TransformerChooser(self.settings).prepare(task, start=start, seed=seed)
-        new = copy.copy(self)
-        new.network, new.memory = _drawn(self.settings, seed), {}
-        source = torch_in(start) if start else None
-        if source is not None:
-            try:
-                new.network.load_state_dict(source.network.state_dict())
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())[:300]
-                raise PlanError(
-                    f"the weights to start from are of another network than 'transformer': {reason}"
-                ) from None
-        return new
+        with seeded(seed):
+            network = Language(self.settings)
+        return self.begun(network, start)
 
     def scorer(self, task: Task, *, seed: Seed) -> Scorer:
         return _scorer(self.settings, seed)
@@ -104,14 +94,7 @@ class TransformerChooser(Learner):
         return _scorer(self.settings, seed)
 
 
-def _drawn(settings: LanguageSettings, seed: Seed) -> Language:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed.value % 2**63)
-        return Language(settings)
-
-
 def _scorer(settings: LanguageSettings, seed: Seed) -> Scorer:
     """A reward network of the agent's architecture, and with its pretrained weights where it was loaded."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed.value % 2**63)
+    with seeded(seed):
         return PromptedScorer(Language(settings))

@@ -2,69 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rrm import Item, PlanError, Task
-from rrm.models.learner import Learner
+from rrm import PlanError, Task
 from rrm.models.scorer import AnswerNetwork, WordCodes
-from rrm.models.transformer import Block, initialise
+from rrm_assistants._words import WordLearner, WordParts
 
 
-class TreeTransformer(Learner):
+class TreeTransformer(WordLearner):
     """For prompts that are full binary trees in order ("3 max 4 min 7 max 0").
 
     Its prior should be told beside any figure: a place is known by its height and its turns left and right, and each
     head starts out looking at a node's children and little outside its subtree. Both are soft and learnt on.
     """
 
-    class Settings(Learner.Settings):
-        width: int = Field(default=48, ge=1)
+    class Settings(WordLearner.Settings):
         layers: int = Field(default=3, ge=1)
-        heads: int = Field(default=4, ge=1)
-        expansion: int = Field(default=2, ge=1)
         highest: int = Field(default=6, ge=1)
         """Height of the tallest tree of the family."""
         child: float = 2.0
         """What the attention to a node's children starts with."""
         unrelated: float = -4.0
         """What the attention to nodes neither above nor below starts with."""
-        soften: float = Field(default=0.1, ge=0, le=1)
-        """What the read-out is multiplied by when an agent starts from another level's weights."""
 
     settings: Settings
 
     def build(self, task: Task) -> AnswerNetwork:
-        vocabulary = task.vocabulary()
-        if vocabulary is None:
-            raise PlanError(f"'tree-transformer' needs a task that says its vocabulary, and {task.name()!r} does not")
-        return TreeNetwork(self.settings, WordCodes(vocabulary), len(self.answers))
+        return TreeNetwork(self.settings, WordCodes(self.vocabulary(task)), len(self.answers))
 
 
-class TreeNetwork(AnswerNetwork):
+class TreeNetwork(WordParts, AnswerNetwork):
     """The answers' scores are read at the root."""
 
+    heights: nn.Embedding
+    sides: nn.Embedding
+
     def __init__(self, settings: TreeTransformer.Settings, words: WordCodes, answers: int) -> None:
-        super().__init__()
-        width, highest = settings.width, settings.highest
-        self._codes, self._highest, self._soften = words, highest, settings.soften
-        self.words, self.heights = nn.Embedding(words.size, width), nn.Embedding(highest + 2, width)
-        self.sides = nn.Embedding(2 * highest, width)
-        self.blocks = nn.ModuleList(Block(width, settings.heads, settings.expansion) for _ in range(settings.layers))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, answers)
-        initialise(self)
-        nn.init.zeros_(self.head.weight)
+        highest = settings.highest
+        super().__init__(settings, words, answers, heights=highest + 2, sides=2 * highest)
+        self._highest = highest
         relations = torch.zeros(2 * highest + 2, settings.layers, settings.heads)
         relations[1], relations[-1] = settings.child, settings.unrelated
         self.relations = nn.Parameter(relations)
         self._shapes: dict[int, Shape] = {}
-
-    def encode(self, items: Sequence[Item]) -> Tensor:
-        return self._codes.encode(items)
 
     def forward(self, codes: Tensor) -> Tensor:
         nodes = codes.shape[1]
@@ -76,11 +60,6 @@ class TreeNetwork(AnswerNetwork):
             x = block(x, bias[layer])
         scores: Tensor = self.head(self.norm(self.blocks[-1](x, bias[-1], only=nodes // 2)[:, 0]))
         return scores
-
-    @torch.no_grad()
-    def soften(self) -> None:
-        self.head.weight.mul_(self._soften)
-        self.head.bias.mul_(self._soften)
 
 
 class Shape(NamedTuple):

@@ -82,11 +82,11 @@ class Language(nn.Module):
 
         Equal items share one read. Of a text that tokens can spell in several ways, the tokenizer's way counts.
         """
-        place = {item.prompt: i for i, item in enumerate({i.prompt: i for i in items}.values())}
-        distinct = list({item.prompt: item for item in items}.values())
+        distinct = {item.prompt: item for item in items}
+        place = {prompt: i for i, prompt in enumerate(distinct)}
         owner = torch.tensor([place[item.prompt] for item in items])
         codes = right_padded(self.answers(texts))
-        return sampling.log_likelihood(self.model, self.prompts(distinct), owner, codes)
+        return sampling.log_likelihood(self.model, self.prompts(list(distinct.values())), owner, codes)
 
     def write(
         self, items: Sequence[Item], *, numbers: Sequence[int], temperature: float, seeds: Sequence[Seed]

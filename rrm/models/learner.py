@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from rrm.errors import PlanError
 from rrm.models import weights
-from rrm.models.noise import gumbel
+from rrm.models.noise import gumbel, seeded
 from rrm.models.optimizer import Memory
-from rrm.models.scorer import AnswerNetwork, AnswerScorer, Scorer
+from rrm.models.scorer import AnswerNetwork, AnswerScorer, Scorer, in_chunks
 from rrm.records import Item
 from rrm.roles import Assistant, Task, Wrapper
 from rrm.seed import Seed
@@ -53,23 +53,35 @@ class TorchAssistant(Assistant):
         new.network, new.memory = network, memory
         return new
 
+    def begun(self, network: nn.Module, start: Assistant | None) -> Self:
+        """With a fresh network, or the weights of `start` in it. Raises PlanError if those are of another network."""
+        source = torch_in(start)
+        if source is not None:
+            misfit = f"the weights to start from are of another network than {self.name()!r}"
+            weights.adopt(network, source.network.state_dict(), misfit)
+        return self.successor(network, {})
+
     def save(self, folder: Path) -> None:
-        weights.save(folder / "weights.safetensors", self.network.state_dict())
-        if self.memory:
-            weights.save(folder / "optimizer.safetensors", self.memory)
+        weights.save_all(folder, self.network, self.memory)
 
     def load(self, folder: Path) -> Assistant:
         network = copy.deepcopy(self.network)
-        weights.restore(network, folder / "weights.safetensors")
-        memory = folder / "optimizer.safetensors"
-        return self.successor(network, weights.read(memory) if memory.is_file() else {})
+        return self.successor(network, weights.restore_all(folder, network))
 
 
-def torch_in(assistant: Assistant) -> TorchAssistant | None:
+def torch_in(assistant: Assistant | None) -> TorchAssistant | None:
     """The assistant with weights inside any wrappers, if there is one."""
     while isinstance(assistant, Wrapper):
         assistant = assistant.inner
     return assistant if isinstance(assistant, TorchAssistant) else None
+
+
+def source_in(assistant: Assistant, need: str, instead: str) -> TorchAssistant:
+    """As `torch_in`. Raises PlanError, saying who is in need and what to cast `instead`, if there is none."""
+    source = torch_in(assistant)
+    if source is None:
+        raise PlanError(f"{need}, and {assistant.name()!r} has none: cast one that learns, or {instead}")
+    return source
 
 
 def rewrapped(old: Assistant, new: TorchAssistant) -> Assistant:
@@ -103,23 +115,14 @@ class Learner(TorchAssistant):
 
     def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
         new = copy.copy(self)
-        new.answers, new.memory = _answers(task, seed), {}
-        new.network = new._drawn(task, seed)
-        source = torch_in(start) if start else None
-        if source is not None:
-            try:
-                new.network.load_state_dict(source.network.state_dict())
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())[:300]
-                raise PlanError(
-                    f"the weights to start from are of another network than {self.name()!r}: {reason}"
-                ) from None
+        new.answers = _answers(task, seed)
+        new = new.begun(new._drawn(task, seed), start)
+        if torch_in(start):
             new.network.soften()
         return new
 
     def _drawn(self, task: Task, seed: Seed) -> AnswerNetwork:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed.value % 2**63)
+        with seeded(seed):
             return self.build(task)
 
     def scorer(self, task: Task, *, seed: Seed) -> Scorer:
@@ -130,12 +133,8 @@ class Learner(TorchAssistant):
 
     def logits(self, items: Sequence[Item]) -> NDArray[np.float64]:
         """(items, answers), nothing learnt from them."""
-        self.network.eval()
-        size = self.network.chunk
-        with torch.inference_mode():
-            parts = [self.network(self.network.encode(items[i : i + size])) for i in range(0, len(items), size)]
-        found: NDArray[np.float64] = torch.cat(parts).double().numpy() if parts else np.zeros((0, len(self.answers)))
-        return found
+        network, width = self.network, len(self.answers)
+        return in_chunks(network, len(items), lambda at: network(network.encode(items[at])), width)
 
     def log_prob(self, items: Sequence[Item], texts: Sequence[str]) -> Tensor:
         place = {text: i for i, text in enumerate(self.answers)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rrm.seed import Seed
@@ -29,3 +31,11 @@ def gumbel(seeds: Sequence[Seed], width: int, salt: int = 0) -> NDArray[np.float
     """Gumbel noise: log-probabilities plus this, sorted, are a sample without replacement."""
     noise: NDArray[np.float64] = -np.log(-np.log(uniform(seeds, width, salt)))
     return noise
+
+
+@contextlib.contextmanager
+def seeded(seed: Seed) -> Iterator[None]:
+    """Torch's own generator begins at a seed; behind, it is as it was before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed.value % 2**63)
+        yield

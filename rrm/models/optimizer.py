@@ -31,6 +31,10 @@ class Schedule(Record):
     weight_decay: float = Field(default=0.01, ge=0)
     batch: int = Field(default=128, ge=1)
 
+    def steps_in(self, turn: Turn) -> int:
+        """How many steps a round takes."""
+        return self.last_steps if turn.last else self.steps
+
 
 @dataclass
 class Optimizer:
@@ -60,7 +64,7 @@ class Optimizer:
 
     def run(self, turn: Turn, loss: Callable[[int], Tensor]) -> float:
         """All of a round's steps; `loss` is called with the step's number. Returns the last loss."""
-        steps, value = self.steps_in(turn), torch.zeros(())
+        steps, value = self.schedule.steps_in(turn), torch.zeros(())
         for step in range(steps):
             fade = max(self.schedule.min_rate, 1 - step / steps) if turn.last else 1.0
             warm = min(1.0, (self.taken + 1) / max(self.schedule.warm_up, 1))
@@ -73,10 +77,6 @@ class Optimizer:
             self.adam.step()
             self.taken += 1
         return float(value.detach())
-
-    def steps_in(self, turn: Turn) -> int:
-        """How many steps a round takes."""
-        return self.schedule.last_steps if turn.last else self.schedule.steps
 
     def memory(self) -> dict[str, Tensor]:
         """What to go on from in the next round."""

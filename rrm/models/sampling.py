@@ -42,10 +42,11 @@ def left_padded(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.tensor([[PAD] * (longest - len(row)) + list(row) for row in rows]).view(len(rows), longest)
 
 
-def right_padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """(rows, longest) tokens, PAD behind them."""
+def right_padded(rows: Sequence[Sequence[int]], pad: int = PAD) -> Tensor:
+    """(rows, longest) tokens, padding behind them."""
     longest = max(map(len, rows), default=0)
-    return torch.tensor([list(row) + [PAD] * (longest - len(row)) for row in rows]).view(len(rows), longest)
+    padded = [[*row, *[pad] * (longest - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.long).view(len(rows), longest)
 
 
 def read(model: Any, prompts: Tensor) -> Read:

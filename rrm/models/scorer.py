@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rrm.models.sampling import right_padded
 from rrm.records import Item
 
 CHUNK = 2048
@@ -83,6 +86,17 @@ class AnswerScorer(Scorer):
         return self.network.groups(fresh=fresh)
 
 
+def in_chunks(
+    network: Scorer | AnswerNetwork, count: int, scores: Callable[[slice], Tensor], width: int = 0
+) -> NDArray[np.float64]:
+    """(count, …) scores of so many items, a chunk at a time, nothing learnt from them; (0, width) of none."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [scores(slice(i, i + network.chunk)) for i in range(0, count, network.chunk)]
+    found: NDArray[np.float64] = torch.cat(parts).double().numpy() if parts else np.zeros((0, width))
+    return found
+
+
 class WordCodes:
     """Words to numbers, for prompts that are split at spaces; 0 pads, 1 stands for any word that is not known."""
 
@@ -97,8 +111,4 @@ class WordCodes:
     def encode(self, items: Sequence[Item]) -> Tensor:
         """(items, longest prompt) codes, padded at the end."""
         place = self.place
-        rows = [[place.get(word, 1) for word in item.prompt.split()] for item in items]
-        longest = max(map(len, rows), default=0)
-        return torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.long).view(
-            len(rows), longest
-        )
+        return right_padded([[place.get(word, 1) for word in item.prompt.split()] for item in items], 0)

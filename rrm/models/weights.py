@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rrm.errors import MissingWeights
+from rrm.errors import MissingWeights, PlanError, RrmError
 
 
 def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -32,11 +32,29 @@ def restore(network: nn.Module, path: Path) -> None:
     for name, first in _ties(own).items():
         if name not in tensors and first in tensors:
             tensors[name] = tensors[first]
+    adopt(network, tensors, f"{path}: these weights are of another network", MissingWeights)
+
+
+def adopt(network: nn.Module, tensors: Mapping[str, Tensor], misfit: str, kind: type[RrmError] = PlanError) -> None:
+    """Copy tensors into a network. Raises `kind` of error, saying `misfit` and why, where they do not fit."""
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise MissingWeights(f"{path}: these weights are of another network: {reason}") from None
+        raise kind(f"{misfit}: {' '.join(str(error).split())[:300]}") from None
+
+
+def save_all(folder: Path, network: nn.Module, memory: Mapping[str, Tensor], mark: str = "") -> None:
+    """Write a network's weights and its optimiser's memory, if it has any; `mark` ends the files' names."""
+    save(folder / f"weights{mark}.safetensors", network.state_dict())
+    if memory:
+        save(folder / f"optimizer{mark}.safetensors", memory)
+
+
+def restore_all(folder: Path, network: nn.Module, mark: str = "") -> dict[str, Tensor]:
+    """Put what `save_all` wrote into a network of the same shape. Returns the memory. Errors as in `restore`."""
+    restore(network, folder / f"weights{mark}.safetensors")
+    memory = folder / f"optimizer{mark}.safetensors"
+    return read(memory) if memory.is_file() else {}
 
 
 def _ties(tensors: Mapping[str, Tensor]) -> dict[str, str]:

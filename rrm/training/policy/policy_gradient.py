@@ -6,25 +6,22 @@ penalty on the divergence from the agent as it was when the round began.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from rrm.errors import PlanError
-from rrm.models.learner import Learner, TorchAssistant, rewrapped, torch_in
-from rrm.models.optimizer import Optimizer, Schedule
-from rrm.roles import Assistant, PolicyTrainer, RewardModel, Task, Turn
+from rrm.models.learner import Learner, TorchAssistant
+from rrm.roles import RewardModel, Task, Turn
 from rrm.seed import Seed
+from rrm.training.policy._descent import Descent
 
 
-class PolicyGradient(PolicyTrainer):
+class PolicyGradient(Descent):
     """For any assistant that gives log-probabilities: samples answers, makes those better than usual likelier."""
 
-    class Settings(PolicyTrainer.Settings, Schedule):
-        steps: int = Field(default=40, ge=0)
-        last_steps: int = Field(default=400, ge=0)
+    class Settings(Descent.Settings):
         batch: int = Field(default=32, ge=1)
         """Items in a step."""
         group: int = Field(default=8, ge=2)
@@ -36,35 +33,16 @@ class PolicyGradient(PolicyTrainer):
 
     settings: Settings
 
-    def check(self, task: Task, assistant: Assistant) -> None:
-        self._source(assistant)
+    def loss(
+        self, agent: TorchAssistant, start: TorchAssistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed
+    ) -> Callable[[int], Tensor]:
+        def loss(step: int) -> Tensor:
+            at = seed.at("step", step)
+            if isinstance(agent, Learner) and isinstance(start, Learner):
+                return self._exact(agent, start, task, reward, at)
+            return self._sampled(agent, start, task, reward, at)
 
-    def _source(self, assistant: Assistant) -> TorchAssistant:
-        """The assistant with weights. Raises PlanError if there is none."""
-        source = torch_in(assistant)
-        if source is None:
-            raise PlanError(
-                f"policy 'policy-gradient' needs an assistant with weights, and {assistant.name()!r} has none: "
-                'cast one that learns, or policy = { use = "best-of-n" }'
-            )
-        return source
-
-    def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
-        source = self._source(assistant)
-        agent = source.successor(copy.deepcopy(source.network).train(), {})
-        optimizer = Optimizer.over(agent.groups(fresh=turn.fresh), self.settings, source.memory)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed.at("steps").value % 2**63)
-
-            def loss(step: int) -> Tensor:
-                at = seed.at("step", step)
-                if isinstance(agent, Learner) and isinstance(source, Learner):
-                    return self._exact(agent, source, task, reward, at)
-                return self._sampled(agent, source, task, reward, at)
-
-            optimizer.run(turn, loss)
-        agent.network.eval()
-        return rewrapped(assistant, source.successor(agent.network, optimizer.memory()))
+        return loss
 
     def _sampled(
         self, agent: TorchAssistant, start: TorchAssistant, task: Task, reward: RewardModel, seed: Seed

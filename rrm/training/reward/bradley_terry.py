@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from rrm.errors import PlanError
 from rrm.models import weights
-from rrm.models.learner import TorchAssistant, torch_in
+from rrm.models.learner import TorchAssistant, source_in
+from rrm.models.noise import seeded
 from rrm.models.optimizer import Memory, Optimizer, Schedule
-from rrm.models.scorer import Scorer
+from rrm.models.scorer import Scorer, in_chunks
 from rrm.records import Item
 from rrm.roles import Assistant, Judged, RewardModel, RewardTrainer, Scores, Task, Turn
 from rrm.seed import Seed
@@ -47,13 +47,8 @@ class BradleyTerry(RewardTrainer):
 
     def _source(self, assistant: Assistant) -> TorchAssistant:
         """The assistant whose architecture the networks take after. Raises PlanError if there is none."""
-        source = torch_in(assistant)
-        if source is None:
-            raise PlanError(
-                f"reward 'bradley-terry' takes its network after the assistant's, and {assistant.name()!r} has none: "
-                'cast one that learns, or reward = { use = "tally" }'
-            )
-        return source
+        need = "reward 'bradley-terry' takes its network after the assistant's"
+        return source_in(assistant, need, 'reward = { use = "tally" }')
 
     def fit(
         self,
@@ -79,23 +74,21 @@ class BradleyTerry(RewardTrainer):
         return NetworkReward(members)
 
     def _trained(self, member: Member, table: ChoiceTable, turn: Turn, seed: Seed) -> Member:
-        network = copy.deepcopy(member.network).train()
-        memory = member.memory if turn.number else {}
-        optimizer = Optimizer.over(network.groups(fresh=turn.fresh), self.settings, memory)
         if not len(table):
-            return replace(member, network=network)
+            return member
+        network = copy.deepcopy(member.network).train()
+        optimizer = Optimizer.over(network.groups(fresh=turn.fresh), self.settings, member.memory)
         codes = network.encode(table.items, table.candidates)
         whole, size = len(table) <= self.settings.whole, self.settings.batch
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed.at("steps").value % 2**63)
 
-            def loss(_: int) -> Tensor:
-                rows = slice(None) if whole else torch.randint(0, len(table), (size,))
-                scores = network(*(c[rows] for c in codes))
-                centred = scores - scores.mean(1, keepdim=True)
-                penalty: Tensor = self.settings.ridge * centred.square().mean()
-                return table.loss(scores, rows) + penalty
+        def loss(_: int) -> Tensor:
+            rows = slice(None) if whole else torch.randint(0, len(table), (size,))
+            scores = network(*(c[rows] for c in codes))
+            centred = scores - scores.mean(1, keepdim=True)
+            penalty: Tensor = self.settings.ridge * centred.square().mean()
+            return table.loss(scores, rows) + penalty
 
+        with seeded(seed.at("steps")):
             optimizer.run(turn, loss)
         return Member(network.eval(), optimizer.memory())
 
@@ -104,9 +97,8 @@ class BradleyTerry(RewardTrainer):
         members = []
         for number in range(self.settings.ensemble):
             network = source.scorer(task, seed=Seed(0))
-            weights.restore(network, folder / f"weights-{number}.safetensors")
-            memory = folder / f"optimizer-{number}.safetensors"
-            members.append(Member(network.eval(), weights.read(memory) if memory.is_file() else {}))
+            memory = weights.restore_all(folder, network, f"-{number}")
+            members.append(Member(network.eval(), memory))
         return NetworkReward(members)
 
 
@@ -114,13 +106,8 @@ def _going_on(new: Member, old: Member, turn: Turn) -> Member:
     """From the last round's network, or from another level's weights in a network for this level's answers."""
     if turn.number:
         return old
-    try:
-        new.network.load_state_dict(old.network.state_dict())
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise PlanError(
-            f"the reward model to start from is of another network than the assistant's: {reason}"
-        ) from None
+    misfit = "the reward model to start from is of another network than the assistant's"
+    weights.adopt(new.network, old.network.state_dict(), misfit)
     return new
 
 
@@ -139,21 +126,12 @@ class NetworkReward(RewardModel):
         self.members = tuple(members)
 
     def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
-        each = np.stack([self._one(member.network.eval(), items, candidates) for member in self.members])
+        each = np.stack([self._one(member.network, items, candidates) for member in self.members])
         return Scores(each.mean(0), each.std(0))
 
     def _one(self, network: Scorer, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-        size = network.chunk
-        with torch.inference_mode():
-            parts = [
-                network(*network.encode(items[i : i + size], candidates[i : i + size]))
-                for i in range(0, len(items), size)
-            ]
-        found: NDArray[np.float64] = torch.cat(parts).double().numpy() if parts else np.zeros((0, 0))
-        return found
+        return in_chunks(network, len(items), lambda at: network(*network.encode(items[at], candidates[at])))
 
     def save(self, folder: Path) -> None:
         for number, member in enumerate(self.members):
-            weights.save(folder / f"weights-{number}.safetensors", member.network.state_dict())
-            if member.memory:
-                weights.save(folder / f"optimizer-{number}.safetensors", member.memory)
+            weights.save_all(folder, member.network, member.memory, f"-{number}")
