@@ -29,7 +29,8 @@ from typing import Any
 from rrm import __version__
 from rrm.errors import ComponentError, GateFailed, PlanError, RrmError, StoreError, Unfinished
 from rrm.identity import identity
-from rrm.level import Level, Node, Watch
+from rrm.level import Level, Watch
+from rrm.node import Node
 from rrm.plan import NodePlan, Plan, Study, Use
 from rrm.records import Arm, Case, Exhibit, GateResult, Response
 from rrm.registry import (

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from rrm.build import Job, assemble_node, jobs
 from rrm.build import run as train
 from rrm.errors import RrmError
-from rrm.level import Node
+from rrm.node import Node
 from rrm.plan import ArmPlan, Cast, Effort, Plan, Study
 from rrm.records import Arm, Case, Exhibit, Response
 from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS

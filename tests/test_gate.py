@@ -11,7 +11,8 @@ import pytest
 
 from rrm import Assistant, Item, Seed, Store, Study, build
 from rrm.gate import stand_at_gate
-from rrm.level import Level, Node
+from rrm.level import Level
+from rrm.node import Node
 from rrm.plan import Gate
 from rrm.records import GateResult
 from rrm.registry import EVALUATORS
