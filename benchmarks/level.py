@@ -25,9 +25,10 @@ from time import process_time
 from typing import Any
 
 from benchmarks.machine import give, parser, verdict
-from rrm import build
+from rrm.job import jobs
 from rrm.plan import Study
 from rrm.store import Store
+from rrm.worker import few_collections, train
 
 CONFIG, NODES, BAR = Path("configs/glossary.toml"), ("word-0", "word-1", "word-2"), 0.10
 
@@ -63,18 +64,17 @@ class Loops:
 def measure(folder: Path, sets: list[str], profile: cProfile.Profile | None = None) -> dict[str, Any]:
     """CPU-seconds of the last node: in all, in the loops, and by stage."""
     study = Study.load(CONFIG, arms=["recursive"], sets=["seed=0", *sets])
-    jobs = {job.name: job for job in build.jobs(study)[0]}
+    wanted = {job.name: job for job in jobs(study)[0]}
     store = Store(folder)
-    build._one_thread()
-    build._few_collections()
-    *below, last = [jobs[name] for name in NODES]
+    few_collections()
+    *below, last = [wanted[name] for name in NODES]
     for job in below:
-        build.train(job, store, lambda *_: None)
+        train(job, store, lambda *_: None)
     with Loops() as loops:
         if profile:
             profile.enable()
         before = process_time()
-        build.train(last, store, lambda *_: None)
+        train(last, store, lambda *_: None)
         spent = process_time() - before
         if profile:
             profile.disable()

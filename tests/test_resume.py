@@ -14,6 +14,7 @@ from conftest import STUDY, Rrm
 
 from rrm import build
 from rrm.errors import Unfinished
+from rrm.job import jobs
 from rrm.plan import Study
 from rrm.store import Store
 
@@ -131,7 +132,7 @@ def test_cut_off_at_every_single_write(study: Path, tmp_path: Path, monkeypatch:
 
 
 def keys(path: Path, *sets: str) -> dict[str, str]:
-    (arm,) = build.jobs(_study(path, *sets))[1]
+    (arm,) = jobs(_study(path, *sets))[1]
     return arm.nodes
 
 
@@ -178,7 +179,7 @@ def test_a_second_run_trains_nothing_and_changes_no_byte(study: Path, tmp_path: 
 
 def test_nodes_that_arms_share_are_trained_once(study: Path) -> None:
     study.write_text(STUDY + '[arm.a]\n[arm.b]\ncast = { protocol = { use = "unassisted" } }\n')
-    wanted, arms = build.jobs(_study(study))
+    wanted, arms = jobs(_study(study))
     assert [(job.name, len(job.arms)) for job in wanted] == [("block", 2), ("total", 1), ("total", 1)]
     assert arms[0].nodes["block"] == arms[1].nodes["block"]
 
