@@ -29,22 +29,21 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
     """Every distinct node of a study, helpers first, and its arms as the record keeps them."""
     found: dict[str, Job] = {}
     arms = []
-    for arm in study.arms:
-        nodes = assemble(arm.plan)
+    for said in study.arms:
+        nodes = assemble(said.plan)
+        arm = Arm(
+            name=said.name,
+            varied=dict(said.varied),
+            seed=said.plan.seed,
+            plan=said.plan.model_dump(mode="json"),
+            nodes={name: node.key for name, node in nodes.items()},
+        )
+        arms.append(arm)
         for name, node in nodes.items():
             needs = tuple(sorted({below.key for below in node.needs()}))
             before = found.get(node.key)
             shared = (*before.arms, arm.label) if before else (arm.label,)
-            found[node.key] = Job(node.key, name, before.plan if before else arm.plan, needs, shared)
-        arms.append(
-            Arm(
-                name=arm.name,
-                varied=dict(arm.varied),
-                seed=arm.plan.seed,
-                plan=arm.plan.model_dump(mode="json"),
-                nodes={name: node.key for name, node in nodes.items()},
-            )
-        )
+            found[node.key] = Job(node.key, name, before.plan if before else said.plan, needs, shared)
     return list(found.values()), arms
 
 
