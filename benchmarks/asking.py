@@ -20,12 +20,12 @@ from time import process_time
 from typing import Any
 
 from benchmarks.machine import give, parser, verdict
-from rrm import build
 from rrm.asking import Helper, Helpers, Wave, ask_all
 from rrm.records import Case, Item, Query, Response
 from rrm.roles import Asking, Assistant
 from rrm.seed import Seed
 from rrm.store import Store
+from rrm.worker import few_collections
 
 BARS = {"asked": 60.0, "recorded": 200.0}
 
@@ -86,7 +86,7 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=5)
     command.add_argument("--folder", type=Path, help="Where to record (default: the folder for temporary files).")
     given = command.parse_args()
-    build._few_collections()
+    few_collections()
     found: dict[str, Any] = {}
     for kind in ("asked", "recorded"):
         for helper in ("sampled", "fixed"):

@@ -20,9 +20,9 @@ from typing import Any
 
 from benchmarks.asking import BARS, microseconds
 from benchmarks.machine import give, parser
-from rrm import build
 from rrm.measure import Figure
 from rrm.picture import Series, line_chart_svg
+from rrm.worker import few_collections
 
 
 def growth(largest: int) -> Iterator[dict[str, Any]]:
@@ -35,7 +35,7 @@ def growth(largest: int) -> Iterator[dict[str, Any]]:
 
 def _one(cases: int, collections: str) -> dict[str, Any]:
     if collections == "few":
-        build._few_collections()
+        few_collections()
     repeats = 5 if cases <= 10**4 else 1
     spent = statistics.median(microseconds(cases, sampled=True) for _ in range(repeats))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -26,9 +26,10 @@ from time import process_time
 from typing import Any
 
 from benchmarks.machine import give, parser, verdict
-from rrm import build
+from rrm.job import Job, jobs
 from rrm.plan import Study
 from rrm.store import Store
+from rrm.worker import few_collections, train
 
 CONFIG, NODES, BAR = Path("configs/glossary.toml"), ("word-0", "word-1", "word-2"), 0.10
 
@@ -64,13 +65,12 @@ class Loops:
 def measure(folder: Path, sets: list[str], profile: cProfile.Profile | None = None) -> dict[str, Any]:
     """CPU-seconds of the last node: in all, in the loops, and by stage."""
     study = Study.load(CONFIG, arms=["recursive"], sets=["seed=0", *sets])
-    jobs = {job.name: job for job in build.jobs(study)[0]}
+    wanted = {job.name: job for job in jobs(study)[0]}
     store = Store(folder)
-    build._one_thread()
-    build._few_collections()
-    *below, last = [jobs[name] for name in NODES]
+    few_collections()
+    *below, last = [wanted[name] for name in NODES]
     for job in below:
-        build.train(job, store, lambda *_: None)
+        train(job, store, lambda *_: None)
     with Loops() as loops:
         if profile:
             profile.enable()
@@ -86,9 +86,9 @@ def measure(folder: Path, sets: list[str], profile: cProfile.Profile | None = No
     return {"cpu": spent, "loops": loops.seconds, "outside": stages, "share": 1 - sum(loops.seconds.values()) / spent}
 
 
-def measured_level(job: build.Job, store: Store) -> None:
+def measured_level(job: Job, store: Store) -> None:
     """The level that counts: a function of its own, so that a profile can tell it from those below."""
-    build.train(job, store, lambda *_: None)
+    train(job, store, lambda *_: None)
 
 
 MEASURED = measured_level.__name__

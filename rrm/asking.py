@@ -177,6 +177,20 @@ def _ask_block(
     return [tuple(exhibits) for exhibits in gathered]
 
 
+def drive(asking: Asking, reply: Callable[[Query], Exhibit | None]) -> Iterator[Query]:
+    """Run one decomposition by itself, without helpers: yields each query, then sends what `reply` says to it.
+
+    Whoever iterates sees a query before it is answered, and may stop: nothing is asked ahead.
+    """
+    query = next(asking, None)
+    while query is not None:
+        yield query
+        try:
+            query = asking.send(reply(query))
+        except StopIteration:
+            return
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Without the cyclic garbage collector, which would walk millions of records, none of them cyclic, again and

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rrm.build import Job, assemble_node, jobs
+from rrm.asking import drive
 from rrm.build import run as train
 from rrm.errors import RrmError
-from rrm.level import Node
+from rrm.job import Job, assemble_node, jobs
+from rrm.node import Node
 from rrm.plan import ArmPlan, Cast, Effort, Plan, Study
-from rrm.records import Arm, Case, Exhibit, Response
+from rrm.records import Arm, Case, Response
 from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS
 from rrm.seed import Seed
 from rrm.store import Store
@@ -162,25 +163,10 @@ def questions(node: Node, samples: int = SAMPLES) -> float:
         texts = list(node.task.answers(item) or ("0", "1"))[:2]
         shown = tuple(Response(item=item.id, text=text, sample=i) for i, text in enumerate(texts))
         for which, says in enumerate((False, True)):
-            counts[which] += _asked(node, Case(item=item, responses=shown), says=says)
+            asking = node.protocol.assist(node.task, Case(item=item, responses=shown))
+            asked = drive(asking, node.might_say if says else lambda _: None)
+            counts[which] += sum(query.subtask in node.helpers for query in asked)
     return max(counts) / samples
-
-
-def _asked(node: Node, case: Case, *, says: bool) -> int:
-    asking, count = node.protocol.assist(node.task, case), 0
-    query = next(asking, None)
-    while query is not None:
-        helper = node.helpers.get(query.subtask)
-        answer = None
-        if helper is not None:
-            count += 1
-            texts = helper[0].task.answers(query.item) or ("0",)
-            answer = Exhibit(text=texts[0], agent=helper[0].name, about=query.about, query=query) if says else None
-        try:
-            query = asking.send(answer)
-        except StopIteration:
-            query = None
-    return count
 
 
 # -- what is known of time --------------------------------------------------------------------------------------------

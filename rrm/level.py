@@ -8,78 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from time import process_time
-from weakref import WeakKeyDictionary
 
 from rrm.asking import Helper, Helpers, Wave, ask_all
 from rrm.errors import ComponentError, Unfinished
+from rrm.exam import baselines, exam
 from rrm.gate import stand_at_gate
-from rrm.plan import Effort, Gate
+from rrm.node import Node, Published, load, prepared, published, save
 from rrm.records import FEEDBACK, Case, Exam, Exhibit, Feedback, GateResult, Item, Response
-from rrm.roles import (
-    Assistant,
-    Evaluator,
-    GivenTerm,
-    Judged,
-    OversightProtocol,
-    PolicyTrainer,
-    RewardModel,
-    RewardTrainer,
-    Selection,
-    SoFar,
-    Task,
-    Turn,
-)
+from rrm.roles import Assistant, Judged, RewardModel, SoFar, Task, Turn
 from rrm.seed import Seed
 from rrm.store import Store
 from rrm.training.feedback import favourite
 from rrm.training.objective import objective
-from rrm.tree import Tree
-
-SCORED = 500
-"""Exam items for which the reward model's scores of all answers are recorded."""
-
-_READ: WeakKeyDictionary[Store, dict[str, Published]] = WeakKeyDictionary()
-"""Published agents never change, so a process reads each once."""
 
 Unsettled = tuple[Item, frozenset[str]]
 """An item, and the answers to it that were shown without any being marked."""
 
 Watch = Callable[[str, int, int], None]
 """Told where a level is: what it does, how much of it is done, out of how much."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a finished node leaves behind. It never changes."""
-
-    assistant: Assistant
-    reward: RewardModel
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of the graph with its cast, ready to be trained or loaded."""
-
-    name: str
-    key: str
-    """Content address of all that its result depends on: where its records and weights stand."""
-    seed: Seed
-    task: Task
-    assistant: Assistant
-    protocol: OversightProtocol
-    evaluator: Evaluator
-    selection: Selection
-    reward: RewardTrainer
-    policy: PolicyTrainer
-    effort: Effort
-    gate: Gate
-    terms: Sequence[GivenTerm] = ()
-    helpers: Mapping[str, tuple[Node, Callable[[Assistant], Assistant]]] = field(default_factory=dict)
-    """Subtask to the node that serves it, and what wraps its agent on the way."""
-    start: Node | None = None
 
 
 class Level:
@@ -146,31 +93,20 @@ class Level:
             better = node.policy.improve(agent, node.task, aim, turn=turn, seed=seed.at("policy"))
         with self._clock("save"):
             done = Published(better, learnt)
-            self.store.save_agent(node.key, f"round-{turn.number}", lambda folder: _save(done, folder))
+            self.store.save_agent(node.key, f"round-{turn.number}", lambda folder: save(done, folder))
             self.store.drop_agent(node.key, f"round-{turn.number - 1}")
         return better, learnt
 
     # -- parts --------------------------------------------------------------------------------------------------
 
-    def _prepared(self) -> Assistant:
-        node = self.node
-        start = published(node.start, self.store).assistant if node.start else None
-        return node.assistant.prepare(node.task, start=start, seed=node.seed.at("prepare"))
-
     def _beginning(self) -> tuple[Assistant, RewardModel | None]:
         """The untrained agent, its reward model if it starts from another's; and, once, the exams before training."""
-        node, below = self.node, self._below()
-        if not self.store.length(node.key, "exam"):
+        node, store = self.node, self.store
+        if not store.length(node.key, "exam"):
             self.watch("baselines", 0, 1)
             with self._clock("exam"):
-                drawn = tuple(node.task.sample(node.seed.at("drawn", i).rng()).prompt for i in range(node.effort.exam))
-                nobody = Exam(moment="zero-shot", prompts=(), answers=())
-                exams = [(self._exam("zero-shot", below) if below else nobody).model_copy(update={"trained_on": drawn})]
-                if node.helpers and Tree.stands(node):
-                    tree = self._exam("tree", Tree.of(node, self.store, published))
-                    exams += [tree] if any(tree.answers) else []  # a user who never marks a best has no tree
-                self.store.append(node.key, "exam", exams, first=0)
-        return self._prepared(), published(node.start, self.store).reward if node.start else None
+                store.append(node.key, "exam", baselines(node, store), first=0)
+        return prepared(node, store), published(node.start, store).reward if node.start else None
 
     def _newest_round(self) -> int:
         """The last round whose result was saved, or -1."""
@@ -266,33 +202,10 @@ class Level:
             )
         return [(case, done[i]) for i, case in enumerate(cases)]
 
-    def _below(self) -> Assistant | None:
-        """Who could answer this level's items without having been trained on them."""
-        node = self.node
-        alike = [h for h, _ in node.helpers.values() if h.task.name() == node.task.name()]
-        if node.start:
-            return self._prepared()
-        return published(alike[0], self.store).assistant if alike else None
-
     def _examine(self, moment: str, agent: Assistant, reward: RewardModel | None) -> None:
         with self._clock("exam"):
             if moment not in {e.moment for e in self.store.read(self.node.key, "exam", Exam).values()}:
-                self.store.append(self.node.key, "exam", [self._exam(moment, agent, reward)])
-
-    def _exam(self, moment: str, agent: Assistant, reward: RewardModel | None = None) -> Exam:
-        node = self.node
-        items = exam_items(node.task, node.effort.exam, node.seed.at("exam"))
-        if isinstance(agent, Tree):
-            items = items[:SCORED]
-        texts = agent.respond(items, n=1, seeds=[node.seed.at("exam", i) for i in range(len(items))]) if items else []
-        answers = node.task.answers(items[0]) if items else None
-        scores: tuple[tuple[float, ...], ...] = ()
-        if reward is not None and answers is not None:
-            rows = reward.score(items[:SCORED], [answers] * len(items[:SCORED])).mean
-            scores = tuple(tuple(round(float(x), 5) for x in row) for row in rows)
-        return Exam(
-            moment=moment, prompts=tuple(i.prompt for i in items), answers=tuple(t[0] for t in texts), scores=scores
-        )
+                self.store.append(self.node.key, "exam", [exam(self.node, moment, agent, reward)])
 
     def _gate(self, number: int, agent: Assistant, reward: RewardModel | None) -> bool:
         moment = f"round-{number}"
@@ -335,39 +248,6 @@ def unsettled(judged: Sequence[Judged]) -> dict[str, Unsettled]:
             old = found[prompt][1] if prompt in found else frozenset()
             found[prompt] = case.item, old | {r.text for r in case.responses}
     return found
-
-
-def exam_items(task: Task, count: int, seed: Seed) -> list[Item]:
-    """The held-out items of an exam: all where they are few enough, else a draw that every arm shares."""
-    every = task.items(held_out=True)
-    if every is not None and len(every) <= count:
-        return list(every)
-    return [task.sample(seed.at(i).rng(), held_out=True) for i in range(count)]
-
-
-def published(node: Node, store: Store) -> Published:
-    """A finished node's agent and reward model, read once. Raises MissingWeights if their files are gone or damaged."""
-    known = _READ.setdefault(store, {})
-    if node.key not in known:
-        prepared = node.assistant.prepare(node.task, seed=node.seed.at("prepare"))
-        known[node.key] = load(node, store, "published", prepared, Turn(0, 1))
-    return known[node.key]
-
-
-def load(node: Node, store: Store, moment: str, prepared: Assistant, turn: Turn) -> Published:
-    """What was saved of a node at that moment."""
-    folder = store.check_agent(node.key, moment)
-    reward = node.reward.load(folder / "reward", task=node.task, assistant=prepared)
-    aim = objective(reward, node.terms, turn)
-    agent = node.policy.load(folder / "assistant", task=node.task, assistant=prepared, reward=aim)
-    return Published(agent, reward)
-
-
-def _save(what: Published, folder: Path) -> None:
-    for name, part in (("assistant", what.assistant), ("reward", what.reward)):
-        place = folder / name
-        place.mkdir()
-        part.save(place)
 
 
 def _bare(item: Item, texts: Sequence[str], agent: str, seed: Seed) -> Case:

@@ -73,13 +73,6 @@ def t_interval(values: Sequence[float]) -> Figure | None:
     return Figure(mean, mean - half, mean + half, n)
 
 
-def over_items(values: Sequence[float]) -> Figure | None:
-    """The mean truth of one run's answers: Wilson's interval where each is right or wrong, else Student's."""
-    if all(v in (0.0, 1.0) for v in values):
-        return wilson(sum(values), len(values))
-    return t_interval(values)
-
-
 def over_seeds(runs: Sequence[Figure]) -> Figure | None:
     """The mean of shares over seeds, with its interval inside [0, 1].
 

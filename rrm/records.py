@@ -257,5 +257,10 @@ class Arm(Record):
     nodes: dict[str, str]
     """Node name to node key: where its records stand. Arms that agree up to a node share its key."""
 
+    @property
+    def label(self) -> str:
+        """For people: "recursive, seed 0, effort.cases 1000"."""
+        return ", ".join([self.name, f"seed {self.seed}", *(f"{k} {v}" for k, v in self.varied.items())])
+
 
 FEEDBACK: TypeAdapter[Feedback] = TypeAdapter(Feedback)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
 from pydantic import TypeAdapter, ValidationError
 
-from rrm.asking import Helper, Helpers, ask_all
+from rrm.asking import Helper, Helpers, ask_all, drive
 from rrm.blocks import Block
 from rrm.records import FEEDBACK, Case, Exhibit, Feedback, Item, Preference, Query, Ranking, Response
-from rrm.roles import Assistant, Component, Evaluator, OversightProtocol, Task, Wrapper
+from rrm.roles import Asking, Assistant, Component, Evaluator, OversightProtocol, Task, Wrapper
 from rrm.seed import Seed
 
 HOSTILE = ("", " ", "\x00\x1b[2J", "-1", "٣", "nan", "1e999", "9" * 5000, "x" * 20_000, "<script>", "{}", "0\n0")
@@ -105,8 +105,8 @@ def check_protocol(protocol: OversightProtocol, task: Task, *, cases: int = 6) -
             before = case.model_dump_json()
             for help_ in (None, *HOSTILE) if number < _CLOSELY else (None, "0"):
                 ids = {"", *(r.id for r in case.responses)}
-                asked = _assisted(protocol, task, case, help_)
-                _must(asked == _assisted(protocol, task, case, help_), "assist asks something else the second time")
+                asked, again = (list(_driven("assist", protocol.assist(task, case), help_)) for _ in range(2))
+                _must(asked == again, "assist asks something else the second time")
                 for query in asked:
                     about = f"assist asks about {query.about!r}, which is not the id of a response (or empty)"
                     _must(query.about in ids, about)
@@ -173,9 +173,8 @@ def _check_queries(task: Task, item: Item) -> list[Query]:
 
 def _asked(task: Task, case: Case, text: str | None) -> list[Query]:
     kinds, ids = {s.name: s.task for s in task.subtasks}, {"", *(r.id for r in case.responses)}
-    asking, asked = task.queries(case), []
-    query = next(asking, None)
-    while query is not None:
+    asked = []
+    for query in _driven("queries", task.queries(case), text):
         asked.append(query)
         where = f"queries asked {query.item.prompt[:80]!r}"
         _must(query.subtask in kinds, f"{where} of {query.subtask!r}; subtasks declares {sorted(kinds)}")
@@ -184,13 +183,18 @@ def _asked(task: Task, case: Case, text: str | None) -> list[Query]:
         _must(query.item != case.item, f"{where}, which is the case's own item: judging it would go in circles")
         _must(query.about in ids, f"{where} about {query.about!r}, which is not the id of a response (or empty)")
         _must(Query.model_validate_json(query.model_dump_json()) == query, f"{where}, which JSON changes")
-        _must(len(asked) <= _MOST_QUERIES, f"queries does not come to an end when helpers say {text!r}")
-        exhibit = None if text is None else Exhibit(text=text, agent="helper", about=query.about, query=query)
-        try:
-            query = asking.send(exhibit)
-        except StopIteration:
-            query = None
     return asked
+
+
+def _driven(name: str, asking: Asking, text: str | None) -> Iterator[Query]:
+    """What is asked while helpers say `text`, or are missing (None)."""
+
+    def reply(query: Query) -> Exhibit | None:
+        return None if text is None else Exhibit(text=text, agent="helper", about=query.about, query=query)
+
+    for number, query in enumerate(drive(asking, reply)):
+        _must(number < _MOST_QUERIES, f"{name} does not come to an end when helpers say {text!r}")
+        yield query
 
 
 def _check_vocabulary(task: Task, items: Sequence[Item]) -> None:
@@ -358,20 +362,3 @@ def _check_feedback(said: Iterable[Feedback], cases: Sequence[Case]) -> None:
             _must(max(map(max, filter(None, feedback.tiers))) < count, f"{about}, of a case with {count} answers")
         else:
             _must(getattr(feedback, "response", 0) < count, f"{about}, of a case with {count} answers")
-
-
-# -- protocols --------------------------------------------------------------------------------------------------------
-
-
-def _assisted(protocol: OversightProtocol, task: Task, case: Case, text: str | None) -> list[Query]:
-    asking, asked = protocol.assist(task, case), []
-    query = next(asking, None)
-    while query is not None:
-        asked.append(query)
-        _must(len(asked) <= _MOST_QUERIES, f"assist does not come to an end when helpers say {text!r}")
-        exhibit = None if text is None else Exhibit(text=text, agent="helper", about=query.about, query=query)
-        try:
-            query = asking.send(exhibit)
-        except StopIteration:
-            query = None
-    return asked

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 from rrm.asking import Helper, Helpers, ask_all
+from rrm.node import Node, published
 from rrm.records import Case, Exam, Item, Response
 from rrm.roles import Assistant, Evaluator, Task
 from rrm.seed import Seed
+from rrm.store import Store
 from rrm.training.feedback import favourite
-
-if TYPE_CHECKING:
-    from rrm.level import Node, Published
-    from rrm.store import Store
 
 
 class Tree(Assistant):
@@ -40,12 +38,12 @@ class Tree(Assistant):
         return fit and all(cls.stands(helper) for helper, _ in node.helpers.values())
 
     @classmethod
-    def of(cls, node: Node, store: Store, published: Callable[[Node, Store], Published]) -> Self:
+    def of(cls, node: Node, store: Store) -> Self:
         """The tree under a node: its leaves are published agents, its inner nodes the user."""
         serving = {}
         for subtask, (helper, wrap) in node.helpers.items():
             if helper.helpers:
-                below: Assistant = cls.of(helper, store, published)
+                below: Assistant = cls.of(helper, store)
             else:
                 below = published(helper, store).assistant
             serving[subtask] = Helper(helper.name, wrap(below))

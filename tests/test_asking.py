@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrm import Asking, Assistant, ComponentError, Exhibit, Helper, Helpers, Item, Query, Seed, ask_all
-from rrm.asking import Fresh, Wave
+from rrm.asking import Fresh, Wave, drive
 
 
 class Echo(Assistant):
@@ -52,6 +52,21 @@ def test_all_cases_advance_together_one_batch_a_question() -> None:
     assert echo.batches == [["a", "c", "d"], ["a:b", "d:e"], ["d:e:f"]]
     assert [[e.text for e in exhibits] for exhibits in found] == [["a", "a:b"], ["c"], ["d", "d:e", "d:e:f"], []]
     assert found[0][0] == Exhibit(title="Well?", text="a", agent="below", query=query("a"))
+
+
+def test_one_decomposition_by_hand_gets_each_answer_before_its_next_question() -> None:
+    replied: list[str] = []
+
+    def reply(query: Query) -> Exhibit | None:
+        replied.append(query.item.prompt)
+        return Exhibit(text=query.item.prompt.upper()) if query.item.prompt != "B:c" else None
+
+    assert [q.item.prompt for q in drive(chain("b", "c", "d"), reply)] == ["b", "B:c", "nobody:d"]
+    assert replied == ["b", "B:c", "nobody:d"]
+    assert list(drive(chain(), reply)) == []
+    replied.clear()
+    next(drive(chain("b", "c"), reply))
+    assert replied == []  # who looks at a query may stop before it is answered
 
 
 def test_a_deterministic_helper_is_asked_each_question_once() -> None:

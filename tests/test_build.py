@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rrm import build, cost
 from rrm.cost import Rate, Size
 from rrm.errors import ComponentError, RrmError
+from rrm.job import jobs
 from rrm.plan import Study
 from rrm.store import Store
 
@@ -83,7 +84,7 @@ SIZE = Size(rounds=2, cases=20, steps=40, exams=60, gate=5)
 def test_counting_what_a_node_asks_of_the_evaluator_and_of_helpers(study: Path) -> None:
     study.write_text(STUDY.replace("cases = 6", "cases = 6, candidates = 4"))
     loaded = Study.load(study)
-    wanted = build.jobs(loaded)[0]
+    wanted = jobs(loaded)[0]
     found = {job.name: cost.costs(wanted, loaded, None, measure=False)[job.key] for job in wanted}
     assert found["block"] == cost.Cost(36, 12, 0, None, "unknown")
     assert found["total"] == cost.Cost(36, 12, 48, None, "unknown")  # 2 rounds of 6 cases, 4 blocks each
@@ -92,7 +93,7 @@ def test_counting_what_a_node_asks_of_the_evaluator_and_of_helpers(study: Path) 
 def test_a_rated_answer_is_one_judgement(study: Path) -> None:
     study.write_text(STUDY.replace("cases = 6", "cases = 6, candidates = 1"))
     loaded = Study.load(study)
-    assert all(c.judgements == 12 for c in cost.costs(build.jobs(loaded)[0], loaded, None, measure=False).values())
+    assert all(c.judgements == 12 for c in cost.costs(jobs(loaded)[0], loaded, None, measure=False).values())
 
 
 @given(st.integers(1, 50), st.floats(0.001, 10))

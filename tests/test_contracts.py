@@ -31,6 +31,7 @@ from rrm import (
     build,
 )
 from rrm.evaluators.terminal import Terminal
+from rrm.job import jobs
 from rrm.models.learner import torch_in
 from rrm.plan import Study
 from rrm.records import FEEDBACK
@@ -262,8 +263,8 @@ def test_replay_says_what_was_said(study: Path, tmp_path: Path) -> None:
     replayed = [f'cast.evaluator={{ use = "replay", run = "{tmp_path / "first"}" }}', 'gate="off"']
     told = Study.load(study, sets=replayed)
     build.run(told, again, workers=1)
-    for name, key in {job.name: job.key for job in build.jobs(Study.load(study))[0]}.items():
-        told_key = next(job.key for job in build.jobs(told)[0] if job.name == name)
+    for name, key in {job.name: job.key for job in jobs(Study.load(study))[0]}.items():
+        told_key = next(job.key for job in jobs(told)[0] if job.name == name)
         for stream in ("0/cases", "0/feedback", "1/feedback"):
             kind: Any = Case if stream == "0/cases" else FEEDBACK
             assert first.read(key, stream, kind) == again.read(told_key, stream, kind) != {}

@@ -15,6 +15,7 @@ import typer
 
 from rrm import build
 from rrm.cli import app
+from rrm.job import jobs
 from rrm.plan import Cast, Effort, Gate, HelpedBy, NodePlan, Study, Term
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, EVALUATORS, PROTOCOLS, TASKS
@@ -147,8 +148,8 @@ def test_plans_load(block: Block, workshop: Path, monkeypatch: pytest.MonkeyPatc
     path = workshop / "shown.toml"
     path.write_text(block.text if "node" in raw else block.text + NODES, encoding="utf-8")
     for fast in (False, True) if "fast" in raw else (False,):
-        jobs, arms = build.jobs(Study.load(path, fast=fast))
-        assert jobs
+        wanted, arms = jobs(Study.load(path, fast=fast))
+        assert wanted
         assert arms
 
 

@@ -9,9 +9,11 @@ from random import Random
 
 import pytest
 
-from rrm import Assistant, Item, Seed, Store, Study, build
+from rrm import Assistant, Item, Seed, Store, Study
+from rrm.assemble import assemble
 from rrm.gate import stand_at_gate
-from rrm.level import Level, Node
+from rrm.level import Level
+from rrm.node import Node
 from rrm.plan import Gate
 from rrm.records import GateResult
 from rrm.registry import EVALUATORS
@@ -45,7 +47,7 @@ def at_the_gate(
     tmp_path: Path, config: str, name: str, share: float, constant: str | None = None, **user: object
 ) -> GateResult:
     (arm,) = Study.load(CONFIGS / f"{config}.toml", sets=["vary.seed=[0]"], arms=["unassisted"]).arms
-    node = build.assemble(arm.plan)[name]
+    node = assemble(arm.plan)[name]
     budget = {"handwriting": 1, "letter_count": 4, "glossary": 1}[config]
     evaluator = EVALUATORS.build("simulated", {"budget": budget, **user})
     node = replace(node, gate=Gate(items=400), evaluator=evaluator)

@@ -184,3 +184,8 @@ def test_what_counts_as_how_many_comparisons() -> None:
     assert Preference(case="", evaluator="", first_better=1).comparisons == 1
     assert Ranking(case="", evaluator="", tiers=((2,), (0, 1, 3))).comparisons == 3
     assert Ranking(case="", evaluator="", tiers=((0,),)).comparisons == 0
+
+
+def test_an_arm_says_in_words_what_it_is() -> None:
+    arm = records.Arm(name="plain", seed=0, varied={"effort.rounds": 1}, plan={}, nodes={})
+    assert arm.label == "plain, seed 0, effort.rounds 1"

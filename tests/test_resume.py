@@ -14,6 +14,7 @@ from conftest import STUDY, Rrm
 
 from rrm import build
 from rrm.errors import Unfinished
+from rrm.job import is_published, jobs
 from rrm.plan import Study
 from rrm.records import GateResult
 from rrm.store import Store
@@ -101,11 +102,11 @@ def test_rounds_are_added_until_the_gate_passes_or_their_number_ends(
             except Unfinished:
                 assert folder == "parts"
     store = Store(tmp_path / "parts")
-    for job in build.jobs(_study(study))[0]:
+    for job in jobs(_study(study))[0]:
         gates = list(store.read(job.key, "gate", GateResult).values())
         assert [g.moment for g in gates] == [f"round-{n}" for n in range(1, rounds)]
         assert [g.passed for g in gates] == [False] * (rounds - 2) + [passed]
-        assert build.is_published(store, job.key)
+        assert is_published(store, job.key)
     assert kill.differences(kill.contents(tmp_path / "parts"), kill.contents(tmp_path / "whole")) == []
 
 
@@ -178,7 +179,7 @@ def test_cut_off_at_every_single_write(study: Path, tmp_path: Path, monkeypatch:
 
 
 def keys(path: Path, *sets: str) -> dict[str, str]:
-    (arm,) = build.jobs(_study(path, *sets))[1]
+    (arm,) = jobs(_study(path, *sets))[1]
     return arm.nodes
 
 
@@ -225,7 +226,7 @@ def test_a_second_run_trains_nothing_and_changes_no_byte(study: Path, tmp_path: 
 
 def test_nodes_that_arms_share_are_trained_once(study: Path) -> None:
     study.write_text(STUDY + '[arm.a]\n[arm.b]\ncast = { protocol = { use = "unassisted" } }\n')
-    wanted, arms = build.jobs(_study(study))
+    wanted, arms = jobs(_study(study))
     assert [(job.name, len(job.arms)) for job in wanted] == [("block", 2), ("total", 1), ("total", 1)]
     assert arms[0].nodes["block"] == arms[1].nodes["block"]
 

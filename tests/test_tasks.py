@@ -33,6 +33,7 @@ from rrm import (
     Task,
     Text,
 )
+from rrm.asking import drive
 from rrm.registry import TASKS
 from rrm.testing import HOSTILE, check_task
 from rrm_tasks import glossary
@@ -83,15 +84,9 @@ def case_of(item: Item, texts: Sequence[str], exhibits: Sequence[Exhibit] = ()) 
 def helped(task: Task, case: Case, helper: Task) -> list[Exhibit]:
     """What a helper that is always right says to all that is asked."""
     exhibits: list[Exhibit] = []
-    asking = task.queries(case)
-    query = next(asking, None)
-    while query is not None:
+    for query in drive(task.queries(case), lambda _: exhibits[-1]):
         assert helper.accepts(query.item), query.item.prompt
         exhibits.append(Exhibit(text=right(helper, query.item), query=query))
-        try:
-            query = asking.send(exhibits[-1])
-        except StopIteration:
-            query = None
     return exhibits
 
 

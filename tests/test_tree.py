@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rrm import Helper, Seed, Study, build
+from rrm import Helper, Seed, Study
+from rrm.assemble import assemble
 from rrm.registry import ASSISTANTS, EVALUATORS, TASKS
 from rrm.roles import Wrapper
 from rrm.tree import Tree
@@ -43,7 +44,7 @@ def test_an_answer_does_not_depend_on_the_batch() -> None:
 
 def test_no_tree_where_a_user_below_knows_the_truth_or_has_to_be_asked() -> None:
     (arm,) = Study.load(CONFIG, sets=["vary.seed=[0]"], arms=["recursive"]).arms
-    nodes = build.assemble(arm.plan)
+    nodes = assemble(arm.plan)
     assert Tree.stands(nodes["word-2"])
     for other in ("oracle", "terminal"):
         below = replace(nodes["word-1"], evaluator=EVALUATORS.build(other))

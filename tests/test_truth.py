@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrm import Item, RrmError, build
+from rrm.job import is_published, jobs
 from rrm.plan import Study
 from rrm.records import FEEDBACK, Exam, Feedback, GateResult
 from rrm.registry import TASKS
@@ -40,8 +41,8 @@ def test_a_whole_run_never_asks(config: str, arm: str, tmp_path: Path) -> None:
     study = Study.load(CONFIGS / f"{config}.toml", fast=True, arms=[arm])
     store = Store(tmp_path / "run")
     build.run(study, store, workers=1)
-    for job in build.jobs(study)[0]:
-        assert build.is_published(store, job.key)
+    for job in jobs(study)[0]:
+        assert is_published(store, job.key)
         assert store.read(job.key, "exam", Exam)
         assert store.read(job.key, "gate", GateResult)
         said: dict[int, Feedback] = store.read(job.key, "0/feedback", FEEDBACK)

@@ -40,8 +40,8 @@ def check(
 
 
 def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
-    from rrm.build import jobs
     from rrm.inert import inert
+    from rrm.job import jobs
     from rrm.plan import Study, read_toml
 
     found = [jobs(Study.load(path, sets=sets))]

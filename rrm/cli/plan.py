@@ -14,7 +14,7 @@ from rrm.cli.arguments import Arms, Fast, Json, Out, PlanFile, Sets, Workers, fo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rrm.build import Job
+    from rrm.job import Job
     from rrm.store import Store
 
 
@@ -40,10 +40,11 @@ def plan(
     Seconds are rough: from nodes that are trained in OUT, or else from training each kind of node in small, here and
     now, in a folder that is thrown away.
     """
-    from rrm.build import cores, jobs
     from rrm.cost import costs, elapsed
+    from rrm.job import jobs
     from rrm.plan import Study
     from rrm.store import Store
+    from rrm.worker import cores
 
     study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
     wanted, _ = jobs(study)
@@ -125,7 +126,7 @@ def _reasons(wanted: Sequence[Job], store: Store | None) -> dict[str, str]:
     """By key: "trained", or why the node would be trained."""
     if store is None:
         return {job.key: "new" for job in wanted}
-    from rrm.build import is_published
+    from rrm.job import is_published
     from rrm.records import Arm
 
     before = {_label(a): a for a in store.read("study", "arms", Arm).values()}

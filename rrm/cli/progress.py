@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from rrm.build import Job, Progress, is_published
 from rrm.inert import inert
+from rrm.job import Job, is_published
 from rrm.registry import EVALUATORS
 from rrm.store import Store
+from rrm.worker import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

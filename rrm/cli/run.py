@@ -29,11 +29,11 @@ def run(
     What is trained already is kept: change a node, and only it and what it helps is trained again. Ends by printing
     the report's tables; the page with everything is OUT/report.html.
     """
-    from rrm.build import jobs
     from rrm.build import run as train
     from rrm.cli.progress import telling
     from rrm.cli.report import publish
     from rrm.errors import GateFailed
+    from rrm.job import jobs
     from rrm.plan import Study
     from rrm.store import Store
 

@@ -9,13 +9,9 @@ class TwoQuestions(OversightProtocol):
     """Follows the task's own decomposition for two steps."""
 
     def assist(self, task: Task, case: Case) -> Asking:
-        raised = task.queries(case)
-        query = next(raised, None)
+        raised, answer = task.queries(case), None
         for _ in range(2):
-            if query is None:
-                return
-            answer = yield query
             try:
-                query = raised.send(answer)
+                answer = yield raised.send(answer)
             except StopIteration:
                 return

@@ -1,0 +1,146 @@
+"""From a plan to its nodes: every component built, what does not fit refused, and each node under its key.
+
+A node's key is the hash of all that its result depends on: with another key it is another node, trained afresh.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rrm import __version__
+from rrm.asking import drive
+from rrm.errors import PlanError
+from rrm.identity import identity
+from rrm.node import Node
+from rrm.plan import NodePlan, Plan, Use
+from rrm.records import Case, Response
+from rrm.registry import (
+    ASSISTANTS,
+    EVALUATORS,
+    POLICY_TRAINERS,
+    PROTOCOLS,
+    REWARD_TERMS,
+    REWARD_TRAINERS,
+    SELECTIONS,
+)
+from rrm.roles import Assistant, GivenTerm, Task, Wrapper
+from rrm.seed import Seed
+
+LOGIC = 1
+"""Version of the level loop itself: raised when a change of it would give other results from the same plan."""
+
+
+def assemble(plan: Plan) -> dict[str, Node]:
+    """Every node of a plan with its cast built, helpers first. Raises PlanError that says where the fault is."""
+    graph, nodes = plan.graph(), dict[str, Node]()
+    waiting = [name for level in graph.levels() for name in level]
+    while waiting:
+        ready = [n for n in waiting if _needs(plan.node[n]) <= nodes.keys()]
+        if not ready:
+            raise PlanError(f"these nodes wait for each other's weights or help: {', '.join(waiting)}")
+        for name in ready:
+            nodes[name] = _node(name, plan, graph.tasks[name], nodes)
+            _check_wiring(nodes[name])
+        waiting = [n for n in waiting if n not in nodes]
+    return nodes
+
+
+def _needs(node: NodePlan) -> set[str]:
+    return {h.node for h in node.helped_by.values()} | ({node.start} if node.start else set())
+
+
+def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
+    spec, where = plan.node[name], f"node.{name}.cast"
+    cast = spec.cast
+    agent = cast.assistant.build(ASSISTANTS, f"{where}.assistant")
+    if isinstance(agent, Wrapper):
+        raise PlanError(f"{where}.assistant: {cast.assistant.use!r} wraps another assistant: name it under wrapped_in")
+    parts: dict[str, Any] = {
+        "protocol": cast.protocol.build(PROTOCOLS, f"{where}.protocol"),
+        "evaluator": cast.evaluator.build(EVALUATORS, f"{where}.evaluator"),
+        "selection": cast.selection.build(SELECTIONS, f"{where}.selection"),
+        "reward": cast.reward.build(REWARD_TRAINERS, f"{where}.reward"),
+        "policy": cast.policy.build(POLICY_TRAINERS, f"{where}.policy"),
+    }
+    own = _wraps(cast.wrapped_in, f"{where}.wrapped_in")
+    with _said_at(f"{where}.assistant"):
+        agent.check(task)
+    for role in ("selection", "reward", "policy"):
+        with _said_at(f"{where}.{role}"):
+            parts[role].check(task, agent)
+    terms = [(t, t.build(REWARD_TERMS, f"{where}.terms")) for t in cast.terms]
+    edges = {s: (nodes[h.node], _wraps(h.wrapped_in, f"node.{name}.helped_by.{s}")) for s, h in spec.helped_by.items()}
+    start = nodes[spec.start] if spec.start else None
+    described = {
+        "rrm": __version__,
+        "logic": LOGIC,
+        "node": name,
+        "seed": plan.seed,
+        "task": identity(task),
+        "assistant": [identity(agent), *map(identity, own)],
+        # Without helpers, how help is gathered changes nothing: so arms that differ in it share their lowest level.
+        "parts": {k: identity(v) for k, v in parts.items() if edges or k != "protocol"},
+        "terms": [[t.weight, t.shaping, identity(c)] for t, c in terms],
+        "effort": spec.effort.model_dump(exclude=set() if edges else {"fresh"}),
+        "gate": spec.gate.model_dump(exclude={"on_fail"}) | {"off": spec.gate.on_fail == "off"},
+        "helped_by": {s: [h.key, *map(identity, wraps)] for s, (h, wraps) in edges.items()},
+        "start": start.key if start else None,
+    }
+    return Node(
+        name=name,
+        key=hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16],
+        seed=Seed(plan.seed).at(name),
+        task=task,
+        assistant=_wrap(agent, task, own),
+        effort=spec.effort,
+        gate=spec.gate,
+        terms=[*task.terms(), *(GivenTerm(c, t.weight, t.shaping) for t, c in terms)],
+        helpers={s: (h, functools.partial(_wrap, task=h.task, wraps=wraps)) for s, (h, wraps) in edges.items()},
+        start=start,
+        **parts,
+    )
+
+
+@contextmanager
+def _said_at(where: str) -> Iterator[None]:
+    """A fault of the plan is told with its place."""
+    try:
+        yield
+    except PlanError as error:
+        raise type(error)(f"{where}: {error}") from None
+
+
+def _wraps(uses: Sequence[Use], where: str) -> list[Wrapper]:
+    found = []
+    for use in uses:
+        wrapper = use.build(ASSISTANTS, where)
+        if not isinstance(wrapper, Wrapper):
+            raise PlanError(f"{where}: {use.use!r} does not wrap another assistant")
+        found.append(wrapper)
+    return found
+
+
+def _wrap(assistant: Assistant, task: Task, wraps: Sequence[Wrapper]) -> Assistant:
+    for wrapper in wraps:
+        assistant = wrapper.around(assistant, task)
+    return assistant
+
+
+def _check_wiring(node: Node) -> None:
+    """Raise PlanError if a helper would be asked items that are not its own."""
+    item = node.task.sample(node.seed.at("wiring").rng())
+    asking = node.task.queries(Case(item=item, responses=(Response(item=item.id, text=""),)))
+    # Helpers say something that they might say, so that what is asked next is looked at too.
+    for query in drive(asking, node.might_say):
+        if query.subtask in node.helpers:
+            helper, _ = node.helpers[query.subtask]
+            if not helper.task.accepts(query.item):
+                raise PlanError(
+                    f"node.{node.name}.helped_by.{query.subtask}: {helper.name!r} does not answer such questions as "
+                    f"{query.item.prompt[:60]!r}; check the settings of its task"
+                )

@@ -1,0 +1,62 @@
+"""What a study comes to: every distinct node once, which nodes it needs, and which arms share it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from rrm.assemble import assemble
+from rrm.node import Node
+from rrm.plan import Plan, Study
+from rrm.records import Arm
+from rrm.store import Store
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node to be trained, as often as arms share it."""
+
+    key: str
+    name: str
+    plan: Plan
+    needs: tuple[str, ...]
+    """Keys of the nodes that must be published before."""
+    arms: tuple[str, ...]
+    """Labels of the arms that share it."""
+
+
+def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
+    """Every distinct node of a study, helpers first, and its arms as the record keeps them."""
+    found: dict[str, Job] = {}
+    arms = []
+    for said in study.arms:
+        nodes = assemble(said.plan)
+        arm = Arm(
+            name=said.name,
+            varied=dict(said.varied),
+            seed=said.plan.seed,
+            plan=said.plan.model_dump(mode="json"),
+            nodes={name: node.key for name, node in nodes.items()},
+        )
+        arms.append(arm)
+        for name, node in nodes.items():
+            needs = tuple(sorted({below.key for below in node.needs()}))
+            before = found.get(node.key)
+            shared = (*before.arms, arm.label) if before else (arm.label,)
+            found[node.key] = Job(node.key, name, before.plan if before else said.plan, needs, shared)
+    return list(found.values()), arms
+
+
+def is_published(store: Store, key: str) -> bool:
+    """Whether a node is trained and its weights are there."""
+    return store.has_agent(key, "published")
+
+
+def assemble_node(job: Job) -> Node:
+    """A job's node, with everything below it."""
+    return _assembled(job.plan.model_dump_json())[job.name]
+
+
+@functools.lru_cache(maxsize=64)
+def _assembled(plan: str) -> dict[str, Node]:
+    return assemble(Plan.model_validate_json(plan))

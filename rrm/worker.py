@@ -1,0 +1,147 @@
+"""Trains a node on one torch thread: in this process, or in worker processes that do nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+from rrm.errors import ComponentError, RrmError
+from rrm.job import Job, assemble_node
+from rrm.level import Level, Watch
+from rrm.store import Store
+
+Progress = Callable[[str, str, int, int], None]
+"""Told of a node (by key): what it does, how much of it is done, out of how much."""
+
+_DIED = (
+    "a worker process ended without a word (killed, or out of memory?). Run the same command again, perhaps with fewer "
+    "--workers: it goes on from what was recorded."
+)
+
+_worker: dict[str, Any] = {}
+
+
+def train(job: Job, store: Store, watch: Watch) -> None:
+    """Train one node, everything that it needs being published.
+
+    Raises ComponentError for whatever goes wrong in a component, saying in which file: plug-ins are not ours to trust.
+    """
+    node = assemble_node(job)
+    try:
+        with one_thread():
+            Level(node, store, watch).train()
+    except (RrmError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        raise ComponentError(f"{job.name} ({job.arms[0]}): {type(error).__name__} in {where}: {error}") from error
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch, if it is used, to one thread: more lose on small models, and vary by machine.
+
+    Afterwards the process has as many as before; a torch that is loaded only here keeps to one.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # for a component that loads torch later
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 1
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(threads)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def few_collections() -> None:
+    """For the rest of a process that only trains: records form no cycles, yet making thousands keeps waking a
+    collector that walks all of torch each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+@contextmanager
+def pool(count: int, folder: Path, progress: Progress) -> Iterator[Callable[[Job], Future[None]]]:
+    """`count` processes that train whatever is handed to what this gives; whoever leaves early ends them.
+
+    Raises RrmError if one of them dies.
+    """
+    context = multiprocessing.get_context("spawn")
+    events: Any = context.Queue()
+    listener = threading.Thread(target=_listen, args=(events, progress), daemon=True)
+    listener.start()
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(count, context, _start, (str(folder), events)) as executor:
+        try:
+            yield lambda job: executor.submit(_work, job)
+        except BaseException as error:
+            # what is recorded is whole wherever a worker stops, so nobody need wait for the others
+            executor.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise RrmError(_DIED) from None
+            raise
+    events.put(None)
+    listener.join()
+
+
+def _listen(events: Any, progress: Progress) -> None:
+    while (event := events.get()) is not None:
+        progress(*event)
+
+
+def _start(folder: str, events: Any) -> None:
+    """Set up a worker, and an end to it when its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    handle = (Path(folder) / "workers.lock").open("a")
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    _worker.update(store=Store(Path(folder)), events=events, lock=handle)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait_for([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def _work(job: Job) -> None:
+    last: list[object] = []
+    if not _worker.get("settled"):
+        assemble_node(job)  # so that what its components import is there
+        few_collections()
+        _worker["settled"] = True
+
+    def watch(stage: str, done: int, of: int) -> None:
+        mark = [stage, done * 50 // max(of, 1)]
+        if mark != last:  # a message for every case would cost more than the case
+            last[:] = mark
+            _worker["events"].put((job.key, stage, done, of))
+
+    train(job, _worker["store"], watch)
