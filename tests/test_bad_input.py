@@ -107,6 +107,12 @@ WRONG_PLANS = {
         ["does not wrap another assistant"],
     ),
     "a class file that is missing": (changed(('"careless-adder"', '"lost.py:Lost"')), ["there is no file 'lost.py'"]),
+    "an arm of an unknown node": (
+        STUDY + "[arm.plain]\nnode.totl.effort = { cases = 3 }\n",
+        ["arm.plain: node.totl: no node is called 'totl'", "Did you mean 'total'"],
+    ),
+    "a family of no node": (STUDY + "[family.sums]\n", ["family.sums: no node is of this family"]),
+    "a folder": ('folder = "x"\n' + STUDY, ["folder: there is no such key here"]),
     "not TOML": ("seed = = 3", ["not valid TOML", "line 1"]),
     "empty": ("", ["at least one [node.NAME]"]),
     "no text for letter counting": (
@@ -176,7 +182,8 @@ def test_a_plan_with_a_name_nearly_right_is_suggested(study: Path, rrm: Rrm) -> 
         (["--set", "efort.cases=3"], ["efort", "Did you mean 'effort'"]),
         (["--set", "node.totl.start=block"], ["node.totl"]),
         (["--set", "effort=3"], ["effort"]),
-        (["--set", "cast.evaluator=oracle"], ["evaluator"]),
+        (["--set", "cast.evaluator=3"], ["cast.evaluator (of the nodes block, total)", "got 3"]),
+        (["--fast"], ["there is no [fast] table"]),
     ],
 )
 def test_options_that_do_not_fit_the_plan(options: list[str], words: list[str], study: Path, rrm: Rrm) -> None:
