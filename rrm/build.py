@@ -207,6 +207,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
                 varied=dict(arm.varied),
                 seed=arm.plan.seed,
                 plan=arm.plan.model_dump(mode="json"),
+                title=study.title,
                 nodes={name: node.key for name, node in nodes.items()},
             )
         )

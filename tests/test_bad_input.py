@@ -37,6 +37,12 @@ def changed(*changes: tuple[str, str]) -> str:
     return text
 
 
+def learning(task: str, assistant: str, setting: str = "layers = 1") -> str:
+    """A plan of one node with a learner."""
+    settings = "" if assistant == "deep-sets" else f", {setting}"
+    return f"[cast]\nassistant = {{ use = '{assistant}'{settings} }}\n[node.one]\ntask = '{task}'\n"
+
+
 ADDER, BLOCK, HELP = 'use = "careless-adder", slip = 0.5', "length = 4", 'helped_by = { block = "block" }'
 
 WRONG_PLANS = {
@@ -133,6 +139,23 @@ WRONG_PLANS = {
     "margin without finite answers": (
         changed(("[cast]", '[cast]\nselection = { use = "margin" }')),
         ["finite answer set"],
+    ),
+    "a learner of letters on trees": (
+        learning("minimax", "product-embedding"),
+        ["node.one.cast.assistant: 'product-embedding' reads prompts of a letter and a passage", "'minimax'"],
+    ),
+    "a learner of images on trees": (learning("glossary", "deep-sets"), ["'deep-sets' reads prompts of numbers"]),
+    "a learner whose longest passage is too short": (
+        learning("letter-count", "product-embedding", "longest = 2"),
+        ["passages of at most 2 characters", "set longest = 4"],
+    ),
+    "a learner of trees on chains": (
+        learning("permutation-power", "tree-transformer"),
+        ["node.one.cast.assistant", "not a full binary tree"],
+    ),
+    "a learner of words that are too many": (
+        learning("permutation-power", "word-transformer", "longest = 2"),
+        ["'word-transformer' cannot read items of the task 'permutation-power', such as '2^"],
     ),
     "a learner without finite answers": (changed((ADDER, 'use = "word-transformer"')), ["no finite answer set"]),
 }

@@ -82,11 +82,17 @@ class Report:
             return cls(Study.read(store, graph_of), store)
         return cls(Study.read(store, lambda arm: graph_of(_harmless(arm, trust or ()))), store)
 
+    @property
+    def title(self) -> str:
+        """The plan's, or else the name of the run's folder."""
+        return self.study.title or self._store.folder.resolve().name
+
     def to_json(self) -> dict[str, Any]:
         """The figures for scripts, in the form of schema 1. What was not measured is None, never 0."""
         study = self.study
         return {
             "schema": SCHEMA,
+            "title": study.title or None,
             "arms": [
                 {
                     "arm": {**run.arm.varied, "name": run.arm.name},
@@ -115,7 +121,7 @@ class Report:
         from rrm.report.html import page
         from rrm.report.shown import shown
 
-        text = page(self.study, self.verdicts, shown(self.study, self._store), self._store.folder.resolve().name)
+        text = page(self.study, self.verdicts, shown(self.study, self._store), self.title)
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -140,6 +146,7 @@ def _node(run: Run, node: str) -> dict[str, Any]:
         "reward_accuracy": _figure(reading.reward),
         "coverage": _mean(reading.coverage),
         "judgements": reading.judgements,
+        "abstained": _round(reading.abstained),
         "helper_questions": reading.helper_questions,
         "helper_distinct": reading.helper_distinct,
         "cpu_seconds": _round(reading.cpu),

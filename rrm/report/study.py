@@ -82,6 +82,8 @@ class Study:
     runs: Sequence[Run]
     levels: Mapping[str, int] = field(default_factory=dict)
     """Every node's level, in order of level; the highest where arms differ."""
+    title: str = ""
+    """The newest plan's; empty where none is recorded."""
 
     @classmethod
     def read(cls, store: Store, graph_of: GraphOf) -> Study:
@@ -108,7 +110,8 @@ class Study:
         for run in runs:
             for number, part in enumerate(families(run.graph)):
                 family.update(dict.fromkeys((node for node in part if node not in family), number))
-        return cls(runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))))
+        title = next((run.arm.title for run in reversed(runs) if run.arm.title), "")
+        return cls(runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))), title)
 
     def arms(self) -> dict[str, list[Run]]:
         """The runs of each arm and setting by label, in the order of the plan, seeds in order."""
