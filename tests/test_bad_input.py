@@ -487,6 +487,8 @@ def test_an_evaluator_that_never_judges_ends_a_run_without_figures(study: Path, 
         assert node["judgements"] == 0
         assert node["judge_accuracy"] is None
         assert node["gate"] == "failed"
+        assert node["abstained"] == 1
+    assert "run: the user abstained on every case: nothing was learnt from its judgement" in rrm("report", out).out
 
 
 def test_a_failed_gate_may_stop_what_would_be_built_on_it(study: Path, rrm: Rrm) -> None:

@@ -92,15 +92,17 @@ def _silence(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
 
 def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     gain = compared(arms.get(RECURSIVE, ()), arms.get(UNASSISTED, ()), node, _truth)
-    if gain is None or gain.low is None or gain.high is None:
+    if gain is None:
         return
-    if gain.low > 0:
+    if gain.low is None or gain.high is None:
+        yield "note", f"with help {signed(gain)} against the same user alone (one seed: no interval)"
+    elif gain.low > 0:
         yield "good", f"help was worth {signed(gain)} over the same user alone"
     elif gain.high < 0:
         yield "caution", f"help did harm: {signed(gain)} against the same user alone"
     else:
-        one = "; the gap recovered is of that one seed, and has no interval" if gain.n == 1 and study.gaps(node) else ""
-        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone{one}"
+        gap = " (one seed: no interval of the gap recovered)" if gain.n == 1 and study.gaps(node) else ""
+        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone{gap}"
 
 
 def _oracle(node: str, arms: Arms, suspect: str) -> Iterator[tuple[Kind, str]]:
