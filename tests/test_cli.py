@@ -16,6 +16,7 @@ import pytest
 from conftest import STUDY, Rrm
 
 from rrm import Arm, Item, Response, Store, __version__
+from rrm.cli.templates import TEMPLATES
 from rrm.records import Case, Preference
 
 ROOT = Path(__file__).parent.parent
@@ -425,7 +426,7 @@ def test_check_holds_components_to_their_contract(rrm: Rrm, tmp_path: Path) -> N
     assert "Did you mean 'task'" in rrm("check", "tusk:column-sum").err
 
 
-@pytest.mark.parametrize("kind", ["task", "assistant", "evaluator", "protocol"])
+@pytest.mark.parametrize("kind", TEMPLATES)
 def test_new_writes_something_that_works_and_says_what_is_next(
     kind: str, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,6 +450,43 @@ def test_new_writes_something_that_works_and_says_what_is_next(
         check=False,
     )
     assert ruff.returncode == 0, ruff.stdout
+
+
+OWN = """
+effort = { rounds = 2, cases = 20, candidates = 3, exam = 20 }
+gate = { items = 10 }
+[cast]
+assistant = "my_assistant.py:MyAssistant"
+wrapped_in = ["my_wrapper.py:MyWrapper"]
+evaluator = "my_evaluator.py:MyEvaluator"
+protocol = "my_protocol.py:MyProtocol"
+selection = "my_selection.py:MySelection"
+reward = "my_reward_trainer.py:MyRewardTrainer"
+policy = "my_policy_trainer.py:MyPolicyTrainer"
+terms = ["my_reward_term.py:MyRewardTerm"]
+[node.small]
+task = { use = "my_task.py:MyTask", digits = 2 }
+[node.big]
+task = { use = "my_task.py:MyTask", digits = 3 }
+helped_by = { head = "small" }
+"""
+
+
+def test_one_of_every_new_component_makes_a_study(rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And stopped after a level, it goes on: what the templates save they load."""
+    monkeypatch.chdir(tmp_path)
+    for kind in TEMPLATES:
+        assert rrm("new", kind, f"my-{kind}").code == 0
+        name = f"my-{kind}".replace("-", "_")
+        assert f"{name}.py" in OWN
+    Path("plan.toml").write_text(OWN)
+    assert rrm("check", "plan.toml").code == 0, rrm("check", "plan.toml").err
+    assert rrm("run", "plan.toml", "--out", "out", "-w", 1).code == 0
+    big = json.loads(rrm("report", "out", "--json", "--trust").out)["arms"][0]["nodes"]["big"]
+    assert big["helper_questions"] > 0
+    assert big["finished"]
+    wrong = rrm("check", "plan.toml", "--set", "node.small.task.digits=3")
+    assert "'small' does not answer such questions" in wrong.err, "the template task says what it accepts"
 
 
 KNOWER = """
