@@ -105,7 +105,10 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     key, stream, number = _place(store, wanted, names)
     found = _read(store, key, stream)
     if number not in found:
-        raise RrmError(f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names, len(found))}")
+        raise RrmError(
+            f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names, len(found))} "
+            f"(the nodes are {', '.join(names) or 'none yet'})"
+        )
     others = [k for k in names.get(wanted.partition("/")[0], ()) if k != key and store.length(k, f"{stream}/cases")]
     name, labels = keys.get(key, (key, []))
     of = f", of {labels[0]}" if labels else ""
