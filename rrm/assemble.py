@@ -38,13 +38,14 @@ LOGIC = 1
 def assemble(plan: Plan) -> dict[str, Node]:
     """Every node of a plan with its cast built, helpers first. Raises PlanError that says where the fault is."""
     graph, nodes = plan.graph(), dict[str, Node]()
-    waiting = [name for level in graph.levels() for name in level]
+    level_of = graph.level_of()
+    waiting = list(level_of)
     while waiting:
         ready = [n for n in waiting if _needs(plan.node[n]) <= nodes.keys()]
         if not ready:
             raise PlanError(f"these nodes wait for each other's weights or help: {', '.join(waiting)}")
         for name in ready:
-            nodes[name] = _node(name, plan, graph.tasks[name], nodes)
+            nodes[name] = _node(name, plan, graph.tasks[name], nodes, level_of[name])
             _check_wiring(nodes[name])
         waiting = [n for n in waiting if n not in nodes]
     return nodes
@@ -54,7 +55,7 @@ def _needs(node: NodePlan) -> set[str]:
     return {h.node for h in node.helped_by.values()} | ({node.start} if node.start else set())
 
 
-def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
+def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: int) -> Node:
     spec, where = plan.node[name], f"node.{name}.cast"
     cast = spec.cast
     agent = cast.assistant.build(ASSISTANTS, f"{where}.assistant")
@@ -62,7 +63,7 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node]) -> Node:
         raise PlanError(f"{where}.assistant: {cast.assistant.use!r} wraps another assistant: name it under wrapped_in")
     parts: dict[str, Any] = {
         "protocol": cast.protocol.build(PROTOCOLS, f"{where}.protocol"),
-        "evaluator": cast.evaluator.build(EVALUATORS, f"{where}.evaluator"),
+        "evaluator": cast.evaluator.build(EVALUATORS, f"{where}.evaluator").seated(name, level),
         "selection": cast.selection.build(SELECTIONS, f"{where}.selection"),
         "reward": cast.reward.build(REWARD_TRAINERS, f"{where}.reward"),
         "policy": cast.policy.build(POLICY_TRAINERS, f"{where}.policy"),

@@ -28,7 +28,7 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
     a plan says to stop there, StoreError if another run holds the folder.
     """
     wanted, arms = jobs(study)
-    with _alone(store.folder):
+    with alone(store.folder):
         # of an arm that is recorded with several plans, the last one counts
         latest = {_setting(a): a.id for a in store.read("study", "arms", Arm).values()}
         store.append("study", "arms", [a for a in arms if latest.get(_setting(a)) != a.id])
@@ -51,7 +51,7 @@ def _setting(arm: Arm) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold a run's folder: one `rrm run` at a time, and none while workers of a killed one are still ending."""
     try:
         locks = (folder / "run.lock").open("a"), (folder / "workers.lock").open("a")

@@ -15,9 +15,9 @@ from rrm.build import run as train
 from rrm.errors import RrmError
 from rrm.job import Job, assemble_node, jobs
 from rrm.node import Node
-from rrm.plan import ArmPlan, Cast, Effort, Plan, Study
+from rrm.plan import ArmPlan, Cast, Effort, Plan, Study, Use
 from rrm.records import Arm, Case, Response
-from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS
+from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS, Registry
 from rrm.seed import Seed
 from rrm.store import Store
 
@@ -129,7 +129,7 @@ def costs(wanted: Sequence[Job], study: Study, store: Store | None, *, measure: 
     With `measure`, a shape of node that is not recorded is trained in small, in a folder that is thrown away.
     """
     known: dict[str, tuple[Source, dict[str, Rate]]] = {}
-    known |= {shape: ("recorded", r) for shape, r in _recorded(store).items()} if store else {}
+    known |= {shape: ("recorded", r) for shape, r in _recorded(store, study).items()} if store else {}
     strange = {_shape(job.plan, job.name) for job in wanted} - known.keys()
     if strange and measure:
         known |= {shape: ("measured", r) for shape, r in _measured(study).items() if shape in strange}
@@ -172,12 +172,14 @@ def questions(node: Node, samples: int = SAMPLES) -> float:
 # -- what is known of time --------------------------------------------------------------------------------------------
 
 
-def _recorded(store: Store) -> dict[str, dict[str, Rate]]:
-    """Rates by shape, from the nodes that are trained in a folder."""
+def _recorded(store: Store, study: Study) -> dict[str, dict[str, Rate]]:
+    """Rates by shape, from the nodes that are trained in a folder; of arms that name no file that the study does not,
+    for what a record names is not run."""
+    own = {file for arm in study.arms for file in arm.plan.files()}
     points: dict[str, list[tuple[Size, Mapping[str, float]]]] = {}
     for arm in store.read("study", "arms", Arm).values():
         plan = Plan.model_validate(arm.plan)
-        for name, key in arm.nodes.items():
+        for name, key in arm.nodes.items() if plan.files() <= own else ():
             if store.has_agent(key, "published") and (spent := store.spent(key)):
                 points.setdefault(_shape(plan, name), []).append((size(plan, name), spent))
     return {shape: rates(found) for shape, found in points.items()}
@@ -206,14 +208,14 @@ def _shrunk(plan: Plan, scale: int) -> Plan:
     nodes = {}
     for name, node in plan.node.items():
         cast = node.cast
-        if EVALUATORS.get(cast.evaluator.use).interactive:
+        if cast.evaluator.kind(EVALUATORS).interactive:
             cast = cast.model_copy(update={"evaluator": Cast().evaluator})
         parts: dict[str, Any] = {}
         for role, registry in (("reward", REWARD_TRAINERS), ("policy", POLICY_TRAINERS)):
             use = getattr(cast, role)
-            fields = registry.get(use.use).Settings.model_fields
+            fields = use.kind(registry).Settings.model_fields
             few = {k: 3 * scale for k in ("steps", "last_steps") if k in fields}
-            parts[role] = type(use).model_validate({**use.model_dump(), **few})
+            parts[role] = use.model_copy(update=few)
         effort = Effort(rounds=2, cases=8 * scale, exam=16 * scale, candidates=node.effort.candidates)
         gate = node.gate.model_copy(update={"items": 4 * scale, "on_fail": _lenient(node.gate.on_fail)})
         changed = {"cast": cast.model_copy(update=parts), "effort": effort, "gate": gate}
@@ -230,7 +232,7 @@ def _shape(plan: Plan, name: str) -> str:
     node = plan.node[name]
     cast = node.cast.model_dump(mode="json", exclude={"evaluator"})
     cast["evaluator"] = node.cast.evaluator.model_dump(mode="json")
-    if EVALUATORS.get(node.cast.evaluator.use).interactive:
+    if node.cast.evaluator.kind(EVALUATORS).interactive:
         cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
     for role in ("reward", "policy"):
         cast[role] = {k: v for k, v in cast[role].items() if k not in ("steps", "last_steps")}
@@ -239,7 +241,8 @@ def _shape(plan: Plan, name: str) -> str:
 
 def _steps(cast: Cast, rounds: int) -> int:
     total = 0
-    for use, registry in ((cast.reward, REWARD_TRAINERS), (cast.policy, POLICY_TRAINERS)):
-        settings = registry.build(use.use, dict(use.model_extra or {})).settings.model_dump()
+    parts: tuple[tuple[Use, Registry[Any]], ...] = ((cast.reward, REWARD_TRAINERS), (cast.policy, POLICY_TRAINERS))
+    for use, registry in parts:
+        settings = use.build(registry, use.use).settings.model_dump()
         total += settings.get("steps", 0) * (rounds - 1) + settings.get("last_steps", settings.get("steps", 0))
     return total

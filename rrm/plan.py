@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.graph import TaskGraph, suggest
 from rrm.records import Record
-from rrm.registry import TASKS, Registry
+from rrm.registry import TASKS, Registry, in_file, located, placed
 from rrm.roles import Component
 
 C = TypeVar("C", bound=Component)
@@ -23,15 +24,26 @@ Raw = dict[str, Any]
 
 
 class Use(Record):
-    """A component by name, with its settings beside it: `{ use = "column-sum", length = 16 }`."""
+    """A component by name, with its settings beside it: `{ use = "column-sum", length = 16 }`, or its name alone."""
 
     model_config = ConfigDict(extra="allow")
     use: str
+    _folder: str = PrivateAttr("")
+    """What the path of a component's file is relative to: see `Plan.folder`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _its_name_will_do(cls, value: object) -> object:
+        return {"use": value} if isinstance(value, str) else value
+
+    def kind(self, registry: Registry[C]) -> type[C]:
+        """The component's class. Raises UnknownComponent if there is none."""
+        return registry.get(placed(self.use, self._folder))
 
     def build(self, registry: Registry[C], where: str) -> C:
         """The component. Raises PlanError that says where in the plan the fault is."""
         try:
-            return registry.build(self.use, dict(self.model_extra or {}))
+            return registry.build(placed(self.use, self._folder), dict(self.model_extra or {}))
         except (UnknownComponent, SettingsError) as error:
             raise type(error)(f"{where}: {error}") from None
 
@@ -124,6 +136,30 @@ class Plan(Record):
 
     seed: int = 0
     node: dict[str, NodePlan] = Field(min_length=1)
+    folder: str = ""
+    """Where the plan's file stood, if it names components by file: their paths are relative to it. Never written."""
+
+    @model_validator(mode="after")
+    def _its_parts_know_the_folder(self) -> Self:
+        for use in self.uses():
+            use._folder = self.folder
+        return self
+
+    def uses(self) -> Iterator[Use]:
+        """Every component that it names."""
+        for node in self.node.values():
+            cast = node.cast
+            yield from (node.task, cast.assistant, *cast.wrapped_in, cast.protocol, cast.evaluator, cast.selection)
+            yield from (
+                cast.reward,
+                cast.policy,
+                *cast.terms,
+                *(w for h in node.helped_by.values() for w in h.wrapped_in),
+            )
+
+    def files(self) -> set[str]:
+        """The components that it names by file, each with the file's full path."""
+        return {located(use.use, self.folder) for use in self.uses() if in_file(use.use)}
 
     @classmethod
     def from_raw(cls, raw: Raw, where: str) -> Self:
@@ -153,11 +189,6 @@ class ArmPlan:
     varied: Mapping[str, Any]
     plan: Plan
 
-    @property
-    def label(self) -> str:
-        """For people: "recursive, seed 0, effort.cases 1000"."""
-        return ", ".join([self.name, f"seed {self.plan.seed}", *(f"{k} {v}" for k, v in self.varied.items())])
-
 
 @dataclass(frozen=True)
 class Study:
@@ -173,6 +204,10 @@ class Study:
         Raises PlanError with the place of the fault and what to write instead.
         """
         raw, title = read_toml(path)
+        if fast and "fast" not in raw:
+            raise PlanError(
+                f"{path}: there is no [fast] table, so --fast would change nothing: write one, or leave it out"
+            )
         every = [_table(raw, "fast", path)] if fast else []
         for change in sets:
             key, value = assignment(change)
@@ -194,15 +229,15 @@ class Study:
                 continue
             for values in itertools.product(*(_several(v, f"{path}: vary.{k}") for k, v in vary.items())):
                 varied = dict(zip(vary, values, strict=True))
-                arm = lay(base, _table(changes, name, f"{path}: arm"))
+                arm = lay(base, _table(changes, name, f"{path}: arm"), f"{path}: arm.{name}")
                 for table in every:
-                    arm = lay(arm, {k: v for k, v in table.items() if k != "vary"})
+                    arm = lay(arm, {k: v for k, v in table.items() if k != "vary"}, str(path))
                 for key, value in varied.items():
                     laid = {}
                     put(laid, key, value)
-                    arm = lay(arm, laid)
+                    arm = lay(arm, laid, f"{path}: vary")
                 varied.pop("seed", None)
-                found.append(ArmPlan(name, varied, Plan.from_raw(arm, str(path))))
+                found.append(ArmPlan(name, varied, Plan.from_raw(_at_home(arm, path), str(path))))
         return cls(title, found)
 
 
@@ -222,6 +257,33 @@ def read_toml(path: Path) -> tuple[Raw, str]:
         raise PlanError(f"{path} is not valid TOML: {error}") from None
     first = text.lstrip().split("\n", 1)[0]
     return raw, first.lstrip("# ").strip() if first.startswith("#") else path.stem
+
+
+def _at_home(raw: Raw, path: Path) -> Raw:
+    """A plan that knows its folder, if it names components by file: whoever reads it later, anywhere, finds the same.
+
+    A file is looked for beside the plan, and then where `rrm` is called.
+    """
+    if "folder" in raw:
+        raise PlanError(f"{path}: folder: there is no such key here; files are found relative to the plan")
+    folder, relative = path.absolute().parent.resolve(), False
+
+    def homed(value: object) -> object:
+        nonlocal relative
+        if isinstance(value, str) and in_file(value):
+            file, _, name = value.rpartition(":")
+            relative |= not Path(file).is_absolute()
+            if Path(file).is_absolute() or (folder / file).is_file() or not Path(file).is_file():
+                return value
+            return f"{os.path.relpath(Path(file).resolve(), folder)}:{name}"
+        if isinstance(value, list):
+            return [homed(v) for v in value]
+        if isinstance(value, dict):
+            return {k: homed(v) if k == "use" or "use" not in value else v for k, v in value.items()}
+        return value
+
+    nodes = homed(raw["node"])
+    return {**raw, "node": nodes, "folder": str(folder)} if relative else raw
 
 
 SHARED = ("cast", "effort", "gate")
@@ -246,19 +308,41 @@ def spread(raw: Raw, where: str) -> Raw:
             )
         inherited = merge(shared, _worded(families[family])) if family is not None else shared
         whole[name] = merge(inherited, _worded({k: v for k, v in table.items() if k != "family"}))
+    for family in families if isinstance(families, dict) else ():
+        if family not in {table.get("family") for table in nodes.values()}:
+            raise PlanError(
+                f"{where}: family.{family}: no node is of this family: write family = {family!r} in one, or drop it"
+            )
     return {**{k: v for k, v in raw.items() if k not in (*SHARED, "family")}, "node": whole}
 
 
-def lay(whole: Raw, change: Raw) -> Raw:
-    """A change laid over a spread plan: its `cast`, `effort` and `gate` over every node's own."""
+def lay(whole: Raw, change: Raw, where: str = "") -> Raw:
+    """A change laid over a spread plan: its `cast`, `effort` and `gate` over every node's own.
+
+    Raises PlanError for a change of a node that there is not; one with a task is a node more.
+    """
     over = _worded({k: v for k, v in change.items() if k in SHARED})
     nodes = {name: merge(table, over) for name, table in whole["node"].items()}
-    return merge({**whole, "node": nodes}, {k: v for k, v in change.items() if k not in SHARED})
+    own = change.get("node", {})
+    for name, table in own.items() if isinstance(own, dict) else ():
+        if name not in nodes and isinstance(table, dict) and "task" not in table:
+            raise PlanError(f"{where}: node.{name}: no node is called {name!r}. {suggest(name, nodes)}")
+    rest = {k: v for k, v in change.items() if k not in SHARED}
+    if isinstance(own, dict) and own:
+        rest["node"] = {name: _worded(table) if isinstance(table, dict) else table for name, table in own.items()}
+    return merge({**whole, "node": nodes}, rest)
 
 
 def _worded(table: Raw) -> Raw:
-    """`gate = "stop"` written out, so that it can be merged."""
-    return {**table, "gate": {"on_fail": table["gate"]}} if isinstance(table.get("gate"), str) else table
+    """`gate = "stop"`, `protocol = "unassisted"` and `task = "column-sum"` written out, so that they can be merged."""
+    found, cast_ = dict(table), table.get("cast")
+    if isinstance(table.get("gate"), str):
+        found["gate"] = {"on_fail": table["gate"]}
+    if isinstance(table.get("task"), str):
+        found["task"] = {"use": table["task"]}
+    if isinstance(cast_, dict):
+        found["cast"] = {role: {"use": use} if isinstance(use, str) else use for role, use in cast_.items()}
+    return found
 
 
 def merge(under: Raw, over: Raw) -> Raw:
@@ -317,16 +401,27 @@ def _several(value: object, where: str) -> Sequence[object]:
 
 
 def _readable(error: ValidationError) -> str:
-    faults = []
+    """All faults in a line; one that several nodes share is told once."""
+    faults: dict[tuple[str, str], list[str]] = {}
     for fault in error.errors(include_url=False):
-        place = ".".join(str(p) for p in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            faults.append(f"{place}: there is no such key here. {_known_keys(fault['loc'])}")
+            text = f"there is no such key here. {_known_keys(fault['loc'])}"
         elif fault["type"] == "missing":
-            faults.append(f"{place}: this is needed and missing")
+            text = "this is needed and missing"
         else:
-            faults.append(f"{place}: {fault['msg'][0].lower()}{fault['msg'][1:]} (got {fault['input']!r})")
-    return "; ".join(faults)
+            text = f"{fault['msg'][0].lower()}{fault['msg'][1:]} (got {fault['input']!r})"
+        place = [str(p) for p in fault["loc"]]
+        of_node = place[0] == "node" and len(place) > 2
+        nodes = faults.setdefault((".".join(place[2:] if of_node else place), text), [])
+        nodes += place[1:2] if of_node else []
+    return "; ".join(f"{_where(place, nodes)}: {text}" for (place, text), nodes in faults.items())
+
+
+def _where(place: str, nodes: Sequence[str]) -> str:
+    if len(nodes) < 2:
+        return f"node.{nodes[0]}.{place}" if nodes else place
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return f"{place} (of the nodes {', '.join(nodes[:3])}{more})"
 
 
 def _known_keys(place: tuple[int | str, ...]) -> str:

@@ -254,6 +254,8 @@ class Arm(Record):
     seed: int
     plan: dict[str, JsonValue]
     """The arm's whole plan, as `Plan.model_validate` takes it."""
+    title: str = ""
+    """The plan's: its first comment line."""
     nodes: dict[str, str]
     """Node name to node key: where its records stand. Arms that agree up to a node share its key."""
 

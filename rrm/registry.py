@@ -62,7 +62,7 @@ class Registry(Generic[C]):
 
     def get(self, name: str) -> type[C]:
         """The class of that name. Raises UnknownComponent, with the nearest name, if there is none."""
-        if ".py:" in name:
+        if in_file(name):
             path, _, attribute = name.rpartition(":")
             return self._checked(_attribute(_module_at(Path(path)), attribute, name), name)
         names = self.names()
@@ -99,6 +99,25 @@ class Registry(Generic[C]):
         return value
 
 
+def in_file(name: str) -> bool:
+    """Whether a name says where the class is, `path/to/file.py:Class`."""
+    return ".py:" in name
+
+
+def placed(name: str, folder: str) -> str:
+    """A name as it is found from a plan's folder: of a class in a file, with the file's full path if it is there."""
+    path, _, attribute = name.rpartition(":")
+    if in_file(name) and folder and (Path(folder) / path).is_file():
+        return f"{os.path.normpath(Path(folder) / path)}:{attribute}"
+    return name
+
+
+def located(name: str, folder: str) -> str:
+    """The same with the file's one true path, so that two names of one class are equal."""
+    path, _, attribute = placed(name, folder).rpartition(":")
+    return f"{os.path.realpath(path)}:{attribute}"
+
+
 def _explained(error: Any, use: str, component: type[Component]) -> str:
     key, known = ".".join(map(str, error["loc"])), component.Settings.model_fields
     if error["type"] == "extra_forbidden":
@@ -129,7 +148,9 @@ def _module_at(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise UnknownComponent(f"there is no file {str(path)!r}; a path is relative to where `rrm` is called")
+        raise UnknownComponent(
+            f"there is no file {str(path)!r}; a path is relative to the plan, or else to where `rrm` is called"
+        )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

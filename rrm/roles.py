@@ -201,6 +201,10 @@ class Evaluator(Component):
     asks_truth: ClassVar[bool] = False
     """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
 
+    def seated(self, node: str, level: int) -> Self:
+        """This evaluator, told where in the graph it judges: for what a person is shown, never for the judgement."""
+        return self
+
     @abstractmethod
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
         """Feedback on the cases, in any order; leaving one out is allowed. Draws are addressed by case id.

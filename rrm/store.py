@@ -246,6 +246,19 @@ class Store:
         with self._explained():
             _remove(self.agent_folder(node, moment))
 
+    def has_agents(self, node: str) -> bool:
+        """Whether any weights of a node are there, published or not."""
+        return (self.folder / "agents" / node).is_dir()
+
+    def forget(self, node: str, *, records: bool) -> None:
+        """Delete a node's weights, and (with `records`) all that was recorded of it."""
+        with self._explained():
+            if records:
+                with self._engine.begin() as db:
+                    db.execute(_records.delete().where(_records.c.node == node))
+                    db.execute(_timings.delete().where(_timings.c.node == node))
+            _remove(self.folder / "agents" / node)
+
     # -- the tables ---------------------------------------------------------------------------------------------
 
     def _check_schema(self, *, create: bool) -> None:

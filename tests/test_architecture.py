@@ -36,8 +36,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("job",),
     ("worker",),
     ("build",),
-    ("cost", "report"),
+    ("cost", "report", "prune"),
     ("cli",),
+    ("__main__",),
 )
 """From the bottom up. A module imports from the layers below its own, and inside its own folder; never from its
 neighbours. Nobody imports from the rooms of components (`ROOMS`): the registry finds them by name."""

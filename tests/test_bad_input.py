@@ -37,6 +37,12 @@ def changed(*changes: tuple[str, str]) -> str:
     return text
 
 
+def learning(task: str, assistant: str, setting: str = "layers = 1") -> str:
+    """A plan of one node with a learner."""
+    settings = "" if assistant == "deep-sets" else f", {setting}"
+    return f"[cast]\nassistant = {{ use = '{assistant}'{settings} }}\n[node.one]\ntask = '{task}'\n"
+
+
 ADDER, BLOCK, HELP = 'use = "careless-adder", slip = 0.5', "length = 4", 'helped_by = { block = "block" }'
 
 WRONG_PLANS = {
@@ -107,6 +113,12 @@ WRONG_PLANS = {
         ["does not wrap another assistant"],
     ),
     "a class file that is missing": (changed(('"careless-adder"', '"lost.py:Lost"')), ["there is no file 'lost.py'"]),
+    "an arm of an unknown node": (
+        STUDY + "[arm.plain]\nnode.totl.effort = { cases = 3 }\n",
+        ["arm.plain: node.totl: no node is called 'totl'", "Did you mean 'total'"],
+    ),
+    "a family of no node": (STUDY + "[family.sums]\n", ["family.sums: no node is of this family"]),
+    "a folder": ('folder = "x"\n' + STUDY, ["folder: there is no such key here"]),
     "not TOML": ("seed = = 3", ["not valid TOML", "line 1"]),
     "empty": ("", ["at least one [node.NAME]"]),
     "no text for letter counting": (
@@ -127,6 +139,23 @@ WRONG_PLANS = {
     "margin without finite answers": (
         changed(("[cast]", '[cast]\nselection = { use = "margin" }')),
         ["finite answer set"],
+    ),
+    "a learner of letters on trees": (
+        learning("minimax", "product-embedding"),
+        ["node.one.cast.assistant: 'product-embedding' reads prompts of a letter and a passage", "'minimax'"],
+    ),
+    "a learner of images on trees": (learning("glossary", "deep-sets"), ["'deep-sets' reads prompts of numbers"]),
+    "a learner whose longest passage is too short": (
+        learning("letter-count", "product-embedding", "longest = 2"),
+        ["passages of at most 2 characters", "set longest = 4"],
+    ),
+    "a learner of trees on chains": (
+        learning("permutation-power", "tree-transformer"),
+        ["node.one.cast.assistant", "not a full binary tree"],
+    ),
+    "a learner of words that are too many": (
+        learning("permutation-power", "word-transformer", "longest = 2"),
+        ["'word-transformer' cannot read items of the task 'permutation-power', such as '2^"],
     ),
     "a learner without finite answers": (changed((ADDER, 'use = "word-transformer"')), ["no finite answer set"]),
 }
@@ -176,7 +205,8 @@ def test_a_plan_with_a_name_nearly_right_is_suggested(study: Path, rrm: Rrm) -> 
         (["--set", "efort.cases=3"], ["efort", "Did you mean 'effort'"]),
         (["--set", "node.totl.start=block"], ["node.totl"]),
         (["--set", "effort=3"], ["effort"]),
-        (["--set", "cast.evaluator=oracle"], ["evaluator"]),
+        (["--set", "cast.evaluator=3"], ["cast.evaluator (of the nodes block, total)", "got 3"]),
+        (["--fast"], ["there is no [fast] table"]),
     ],
 )
 def test_options_that_do_not_fit_the_plan(options: list[str], words: list[str], study: Path, rrm: Rrm) -> None:
@@ -457,6 +487,8 @@ def test_an_evaluator_that_never_judges_ends_a_run_without_figures(study: Path, 
         assert node["judgements"] == 0
         assert node["judge_accuracy"] is None
         assert node["gate"] == "failed"
+        assert node["abstained"] == 1
+    assert "run: the user abstained on every case: nothing was learnt from its judgement" in rrm("report", out).out
 
 
 def test_a_failed_gate_may_stop_what_would_be_built_on_it(study: Path, rrm: Rrm) -> None:

@@ -16,10 +16,11 @@ import pytest
 from conftest import STUDY, Rrm
 
 from rrm import Arm, Item, Response, Store, __version__
+from rrm.cli.templates import TEMPLATES
 from rrm.records import Case, Preference
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("check", "export", "graph", "list", "new", "plan", "report", "run", "show")
+COMMANDS = ("check", "export", "graph", "list", "new", "plan", "prune", "report", "run", "show")
 COMMAND = [sys.executable, "-c", "from rrm.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in ("", "tasks", "assistants"))}
 
@@ -38,6 +39,7 @@ def test_help_names_every_command_and_the_exit_codes(rrm: Rrm) -> None:
     said = rrm("--help")
     assert (said.code, said.err) == (0, "")
     assert all(re.search(rf"^  {name} ", said.out, re.MULTILINE) for name in COMMANDS)
+    assert "130: interrupted by Ctrl-C" in re.sub(r"\s+", " ", said.out)
     assert "3: unfinished" in re.sub(r"\s+", " ", said.out)
 
 
@@ -240,6 +242,77 @@ def test_show_lists_nodes_and_shows_a_case_by_place_or_id(trained: Path, rrm: Rr
     assert re.search("^judgement: (preference|rating) ", gate.out, re.MULTILINE)
 
 
+def test_a_case_that_is_not_there_is_told_by_what_is(trained: Path, rrm: Rrm) -> None:
+    for wanted, words in {
+        "total/0/9999": "total/0 has cases 0 to 5, and no 9999",
+        "total/7/0": "total has no 7: write one of gate-1, 0, 1",
+        "totl/0/0": "no node is called 'totl'. Did you mean 'total'?",
+    }.items():
+        said = rrm("show", trained, wanted)
+        assert said.code == 1
+        assert words in said.err, said.err
+
+
+def test_show_says_which_arm_a_case_is_of(study: Path, rrm: Rrm) -> None:
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "-w", 1, "-q", "--set", "vary.seed=[0,1]").code == 0
+    said = rrm("show", out, "total/0/3").out.splitlines()[0]
+    other = re.search(r"of run, seed 0; for run, seed 1 write ([0-9a-f]{16}/0/3)", said)
+    assert other, said
+    assert "run, seed 1" in rrm("show", out, other[1]).out.splitlines()[0]
+
+
+def test_superseded_nodes_are_marked_and_pruned(trained: Path, study: Path, rrm: Rrm) -> None:
+    again = ("run", study, "--out", trained, "-w", 1, "-q", "--set")
+    assert rrm(*again, "node.total.effort.cases=7").code == 0
+    states = re.findall(r"^(\w+) +([0-9a-f]{16}) .*?(trained.*?) *$", rrm("show", trained).out, re.MULTILINE)
+    assert [(name, state) for name, _, state in states] == [
+        ("block", "trained"), ("total", "trained, superseded"), ("total", "trained"),
+    ]  # fmt: skip
+    old, new = states[1][1], states[2][1]
+    assert len(rrm("show", trained, "total/0/6").out.splitlines()) > 3, "of the plan that counts"
+    before, report = rrm("export", trained).out, rrm("report", trained, "--json").out
+    listed = rrm("prune", trained).out
+    assert f"total  {old}  agent and record" in listed
+    assert "nothing deleted" in listed
+    assert rrm("export", trained).out == before
+    assert "1 superseded, deleted." in rrm("prune", trained, "--yes").out
+    after = [json.loads(line)["node"] for line in rrm("export", trained).out.splitlines()]
+    assert old not in after
+    assert new in after
+    assert not (trained / "agents" / old).exists()
+    assert rrm("report", trained, "--json").out == report
+    assert rrm("prune", trained).out == "No node is superseded.\n"
+    assert old not in rrm("show", trained).out
+    assert rrm(*again, "node.total.effort.cases=6").code == 0, "and may be trained once more"
+
+
+def test_what_a_person_judged_is_never_pruned(trained: Path, study: Path, rrm: Rrm) -> None:
+    store = Store(trained)
+    (arm,) = store.read("study", "arms", Arm).values()
+    plan = json.loads(json.dumps(arm.plan))
+    plan["node"]["total"]["cast"]["evaluator"] = {"use": "terminal"}
+    plan["node"]["block"]["cast"]["evaluator"] = {"use": "gone.py:Gone"}
+    store.append("study", "arms", [arm.model_copy(update={"plan": plan, "nodes": {"total": "said", "block": "file"}})])
+    item = Item(task="column-sum", prompt="1")
+    case = Case(item=item, responses=(Response(item=item.id, text="1"),) * 2, place="0/0")
+    for key in ("said", "file"):
+        store.append(key, "0/feedback", [Preference(case=case.id, evaluator="ann", first_better=1.0)])
+        store.save_agent(key, "published", lambda folder: None)
+    store.append("study", "arms", [arm.model_copy(update={"title": "later"})])
+    assert rrm("prune", trained, "--yes").out.count("agent (its judgements are kept)") == 2
+    for key in ("said", "file"):
+        assert store.length(key, "0/feedback") == 1
+        assert not store.has_agents(key)
+
+
+def test_python_m_rrm_is_rrm() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "rrm", "--version"], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    )
+    assert said.stdout == f"rrm {__version__}\n"
+
+
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[bold]x[/bold]\u202egnp.exe\r\n<script>\x00"
 
 
@@ -298,7 +371,25 @@ def test_check_says_what_a_plan_holds(study: Path, rrm: Rrm) -> None:
     assert said.code == 0
     assert "fine. 1 arm" in said.out
     assert "block, total" in said.out
+    assert "Every component of every arm can be built" in said.out
     assert [p.name for p in study.parent.iterdir()] == ["study.toml"]
+
+
+def test_check_builds_the_nodes_of_every_arm(study: Path, rrm: Rrm) -> None:
+    study.write_text(STUDY + '[arm.a]\n[arm.b]\nnode.total.cast = { policy = "regression" }\n')
+    said = rrm("check", study)
+    assert said.code == 1
+    assert "node.total.cast.policy" in said.err
+
+
+def test_check_of_a_file_says_how_its_classes_are_named(tmp_path: Path, rrm: Rrm) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("raise SystemExit('it was run')\nclass Mine(Task): ...\nclass Other(Task): ...\n")
+    said = rrm("check", file)
+    assert said.code == 1
+    assert (
+        f"is Python, not a plan: to check a component of it, name its class: rrm check {file}:Mine or rrm" in said.err
+    )
 
 
 def test_check_finds_what_is_wrong_with_the_small_size_only(study: Path, rrm: Rrm) -> None:
@@ -335,7 +426,7 @@ def test_check_holds_components_to_their_contract(rrm: Rrm, tmp_path: Path) -> N
     assert "Did you mean 'task'" in rrm("check", "tusk:column-sum").err
 
 
-@pytest.mark.parametrize("kind", ["task", "assistant", "evaluator", "protocol"])
+@pytest.mark.parametrize("kind", TEMPLATES)
 def test_new_writes_something_that_works_and_says_what_is_next(
     kind: str, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,6 +450,43 @@ def test_new_writes_something_that_works_and_says_what_is_next(
         check=False,
     )
     assert ruff.returncode == 0, ruff.stdout
+
+
+OWN = """
+effort = { rounds = 2, cases = 20, candidates = 3, exam = 20 }
+gate = { items = 10 }
+[cast]
+assistant = "my_assistant.py:MyAssistant"
+wrapped_in = ["my_wrapper.py:MyWrapper"]
+evaluator = "my_evaluator.py:MyEvaluator"
+protocol = "my_protocol.py:MyProtocol"
+selection = "my_selection.py:MySelection"
+reward = "my_reward_trainer.py:MyRewardTrainer"
+policy = "my_policy_trainer.py:MyPolicyTrainer"
+terms = ["my_reward_term.py:MyRewardTerm"]
+[node.small]
+task = { use = "my_task.py:MyTask", digits = 2 }
+[node.big]
+task = { use = "my_task.py:MyTask", digits = 3 }
+helped_by = { head = "small" }
+"""
+
+
+def test_one_of_every_new_component_makes_a_study(rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And stopped after a level, it goes on: what the templates save they load."""
+    monkeypatch.chdir(tmp_path)
+    for kind in TEMPLATES:
+        assert rrm("new", kind, f"my-{kind}").code == 0
+        name = f"my-{kind}".replace("-", "_")
+        assert f"{name}.py" in OWN
+    Path("plan.toml").write_text(OWN)
+    assert rrm("check", "plan.toml").code == 0, rrm("check", "plan.toml").err
+    assert rrm("run", "plan.toml", "--out", "out", "-w", 1).code == 0
+    big = json.loads(rrm("report", "out", "--json", "--trust").out)["arms"][0]["nodes"]["big"]
+    assert big["helper_questions"] > 0
+    assert big["finished"]
+    wrong = rrm("check", "plan.toml", "--set", "node.small.task.digits=3")
+    assert "'small' does not answer such questions" in wrong.err, "the template task says what it accepts"
 
 
 KNOWER = """

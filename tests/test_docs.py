@@ -18,7 +18,17 @@ from rrm.cli import app
 from rrm.job import jobs
 from rrm.plan import Cast, Effort, Gate, HelpedBy, NodePlan, Study, Term
 from rrm.records import Record
-from rrm.registry import ASSISTANTS, EVALUATORS, PROTOCOLS, TASKS
+from rrm.registry import (
+    ASSISTANTS,
+    EVALUATORS,
+    POLICY_TRAINERS,
+    PROTOCOLS,
+    REWARD_TERMS,
+    REWARD_TRAINERS,
+    SELECTIONS,
+    TASKS,
+    Registry,
+)
 from rrm.report import Report
 from rrm.roles import Component
 from rrm.store import Store
@@ -111,6 +121,7 @@ def test_what_is_shown_keeps_its_contract(workshop: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(workshop)
     for words in (2, 4, 8):
         check_task(TASKS.build("longest_word.py:LongestWord", {"words": words}))
+    check_task(TASKS.build("colder.py:Colder"))
     task = TASKS.build("longest_word.py:LongestWord", {"words": 4})
     for blunder in (0, 0.3):
         check_assistant(ASSISTANTS.build("word_picker.py:WordPicker", {"blunder": blunder}), task)
@@ -134,6 +145,16 @@ def test_the_plan_of_home_made_parts_runs(workshop: Path, monkeypatch: pytest.Mo
     assert asked["recursive"] == 240
     assert 0 < asked["some"] < 240
     assert asked["unassisted"] == 0
+
+
+def test_the_plan_that_learns_learns(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workshop)
+    store = Store(Path("runs/colder"))
+    build.run(Study.load(Path("colder.toml")), store, workers=1)
+    (arm,) = Report.from_store(store, trust=True).to_json()["arms"]
+    many = arm["nodes"]["many"]
+    assert many["judge_accuracy"]["mean"] == 1
+    assert many["truth"]["low"] > many["majority"], "measured .90 [.74, .96] against .52"
 
 
 # -- plans ------------------------------------------------------------------------------------------------------------
@@ -173,6 +194,30 @@ def test_every_key_of_a_plan_is_explained(name: str) -> None:
             assert tomllib.loads(f"x = {default.strip('`')}")["x"] == field.default
         elif isinstance(field.default, Component | Record) and hasattr(field.default, "use"):
             assert default.strip("`") == field.default.use
+
+
+TRAINING = [(r, name) for r in (REWARD_TRAINERS, POLICY_TRAINERS, REWARD_TERMS, SELECTIONS) for name in r.names()]
+
+
+@pytest.mark.parametrize(("registry", "name"), TRAINING, ids=lambda x: x if isinstance(x, str) else x.kind)
+def test_every_setting_of_what_trains_is_listed(registry: Registry[Component], name: str) -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    fields = registry.get(name).Settings.model_fields
+    assert f"\n### {name}\n" in text, f"docs/settings.md does not name {name}"
+    found = re.search(rf"^<!-- settings: {registry.kind} {name} -->\n(.*?)\n\n", text + "\n", re.DOTALL | re.MULTILINE)
+    assert bool(found) == bool(fields), f"docs/settings.md has no table for {name}, or one too many"
+    rows = (
+        [[c.strip() for c in re.split(r"(?<!\\)\|", row)[1:-1]] for row in found[1].splitlines()[2:]] if found else []
+    )
+    assert [row[0].strip("`") for row in rows] == list(fields)
+    for key, default, meaning in rows:
+        assert tomllib.loads(f"x = {default.strip('`')}")["x"] == fields[key.strip("`")].default, (name, key)
+        assert meaning
+
+
+def test_the_settings_page_names_no_component_that_is_gone() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^### (.*)$", text, re.MULTILINE)) == sorted(name for _, name in TRAINING)
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

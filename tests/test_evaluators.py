@@ -455,6 +455,20 @@ def test_keys_for_two_for_more_and_for_one() -> None:
     assert all(f.seconds > 0 for f in said)
 
 
+def test_the_screen_says_where_and_what_a_key_means() -> None:
+    """`1` marks the first of two answers, and is a poor rating of one: which of them is asked stands before the key."""
+    two, one = (c.model_copy(update={"place": p}) for c, p in ((_case(1, 2), "1/0"), (_case(1), "gate-1/7")))
+    sitting = Sitting("1\n", "1\n", "h\n")
+    sitting.terminal = sitting.terminal.seated("total", 2)
+    said = sitting.judge([two, one])
+    assert "total, level 2, round 2, case 1 of 2" in sitting.screens[0]
+    assert "Which answer is best? Its number, 1 to 2, = the same," in sitting.screens[0]
+    assert "total, level 2, gate after round 2, case 2 of 2" in sitting.screens[1]
+    assert "How good is this one answer? Rate it: 0 worthless … 9" in sitting.screens[1]
+    assert "Which" not in sitting.screens[1]
+    assert (said[0].first_better, said[1].score) == (1, 1 / 9)
+
+
 def test_the_contract_of_a_scripted_person() -> None:
     check_evaluator(Sitting(*["1\n"] * 18).terminal, TASKS.build("column-sum"))
 

@@ -34,7 +34,7 @@ def load(path: Path, text: str, **options: object) -> Study:
 
 def test_one_arm_called_run_where_none_is_named(study: Path) -> None:
     (arm,) = Study.load(study).arms
-    assert (arm.name, arm.varied, arm.plan.seed, arm.label) == ("run", {}, 7, "run, seed 7")
+    assert (arm.name, arm.varied, arm.plan.seed) == ("run", {}, 7)
     assert Study.load(study).title == "Sums in two levels, small."
 
 
@@ -52,7 +52,7 @@ def test_arms_times_what_varies(study: Path) -> None:
     }
     assert all(a.plan.node["total"].effort.rounds == a.varied["effort.rounds"] for a in arms)
     assert all((a.plan.node["total"].cast.evaluator.use == "oracle") == (a.name == "truth") for a in arms)
-    assert arms[0].label == "plain, seed 0, effort.rounds 1"
+    assert (arms[0].name, arms[0].varied, arms[0].plan.seed) == ("plain", {"effort.rounds": 1}, 0)
 
 
 def test_another_component_replaces_the_old_one_with_all_its_settings(study: Path) -> None:

@@ -23,7 +23,20 @@ from rrm.cli import app
 from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure
-from rrm.records import Arm, Case, Exam, Exhibit, GateResult, Item, Preference, Query, Ranking, Record, Response
+from rrm.records import (
+    Abstention,
+    Arm,
+    Case,
+    Exam,
+    Exhibit,
+    GateResult,
+    Item,
+    Preference,
+    Query,
+    Ranking,
+    Record,
+    Response,
+)
 from rrm.report import Report
 from rrm.roles import Subtask, Task
 from rrm.store import Store
@@ -265,6 +278,46 @@ def test_code_in_a_file_that_a_record_names_runs_only_if_it_is_trusted(
         trusted = CliRunner().invoke(app, ["report", str(store.folder), "--json", "--trust"], catch_exceptions=False)
         assert json.loads(trusted.output)["arms"][0]["nodes"]["whole"]["task"] == "own"
         assert (tmp_path / "ran").exists()
+
+
+def test_abstentions_are_told(store: Store) -> None:
+    for name, silent in (("recursive", 0), ("unassisted", 1), ("oracle", 3)):
+        filled(store, name, "0120")
+        store.append("study", "arms", [arm(name, 0, {"whole": name})])
+        for number, mute in enumerate(
+            case(str(i % 4), "0", "1", exhibits=(helped(name, str(i)),)) for i in range(silent)
+        ):
+            store.append(name, f"{2 + number}/cases", [mute])
+            store.append(name, f"{2 + number}/feedback", [Abstention(case=mute.id, evaluator="x", reason="?")])
+    found = report(store)
+    nodes = {a["arm"]["name"]: a["nodes"]["whole"]["abstained"] for a in found.to_json()["arms"]}
+    assert nodes == {"recursive": 0, "unassisted": 0.25, "oracle": 0.5}
+    texts = [v.text for v in found.verdicts]
+    assert "unassisted: the user abstained on .25 of the cases: nothing is learnt from those" in texts
+    assert not [t for t in texts if t.startswith("recursive: the user abstained")]
+
+
+def test_at_one_seed_a_gap_without_interval_says_so(store: Store, tmp_path: Path) -> None:
+    for name, answers in (("recursive", "0120"), ("unassisted", "0100"), ("oracle", "0123")):
+        filled(store, name, answers)
+        store.append("study", "arms", [arm(name, 0, {"whole": name})])
+    found = report(store)
+    assert found.to_json()["gap_recovered"]["whole"]["low"] is None
+    (worth,) = (v.text for v in found.verdicts if "effect of help" in v.text)
+    assert worth.startswith("no effect of help is shown: +.25 [")
+    assert worth.endswith("(one seed: no interval of the gap recovered)")
+    assert "Gap: one seed: no interval." in printed(found)
+    assert "(one seed: no interval)" in html(found, tmp_path / "page.html")
+
+
+def test_the_page_is_called_as_the_plan_is(store: Store, tmp_path: Path) -> None:
+    filled(store, "k", "0123")
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    assert "<h1>run</h1>" in html(report(store), tmp_path / "page.html")
+    new = arm("run", 0, {"whole": "k"}).model_copy(update={"title": "Echoes <heard> twice"})
+    store.append("study", "arms", [new])
+    assert "<h1>Echoes &lt;heard&gt; twice</h1>" in html(report(store), tmp_path / "page.html")
+    assert report(store).to_json()["title"] == "Echoes <heard> twice"
 
 
 def test_settings_of_one_seed_are_not_independent(store: Store) -> None:

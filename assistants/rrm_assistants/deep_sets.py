@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rrm import Item, Task
-from rrm.models.learner import Learner
+from rrm import Item, PlanError, Task
+from rrm.models.learner import Learner, drawn
 from rrm.models.scorer import AnswerNetwork
 
 
@@ -42,6 +42,15 @@ class DeepSets(Learner):
         """What the scores are multiplied by when an agent starts from another level's weights."""
 
     settings: Settings
+
+    def check(self, task: Task) -> None:
+        for item in drawn(task):
+            if not all(w.isascii() and w.isdigit() and int(w) < len(_images()) for w in item.prompt.split()):
+                raise PlanError(
+                    f"'deep-sets' reads prompts of numbers of images, like '17 4', and not those of "
+                    f"{task.name()!r}, like {item.prompt[:60]!r}: cast another learner"
+                )
+        super().check(task)
 
     def build(self, task: Task) -> AnswerNetwork:
         return SumOfReadings(self.settings, _images(), len(self.answers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import torch
@@ -10,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rrm import Item, Task
-from rrm.models.learner import Learner
+from rrm import Item, PlanError, Task
+from rrm.models.learner import Learner, drawn
 from rrm.models.sampling import right_padded
 from rrm.models.scorer import AnswerNetwork
 from rrm.models.transformer import Block
@@ -37,6 +38,20 @@ class ProductEmbedding(Learner):
         """What the scores are multiplied by when an agent starts from another level's weights."""
 
     settings: Settings
+
+    def check(self, task: Task) -> None:
+        for item in drawn(task):
+            if not re.fullmatch("[a-z]:.*", item.prompt, re.DOTALL):
+                raise PlanError(
+                    f"'product-embedding' reads prompts of a letter and a passage, like 'e:the sea', and not those of "
+                    f"{task.name()!r}, like {item.prompt[:60]!r}: cast another learner"
+                )
+            if len(item.prompt) - 2 > self.settings.longest:
+                raise PlanError(
+                    f"'product-embedding' reads passages of at most {self.settings.longest} characters, and "
+                    f"{task.name()!r} has one of {len(item.prompt) - 2}: set longest = {len(item.prompt) - 2} or more"
+                )
+        super().check(task)
 
     def build(self, task: Task) -> AnswerNetwork:
         return CountNetwork(self.settings, len(self.answers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,8 @@ def check(
 ) -> None:
     """Check a plan completely, or hold a component to the contract of its role.
 
+    Of a plan every component of every arm is built and asked whether it fits the others; nothing is trained.
+
     \b
     rrm check configs/glossary.toml
     rrm check task:column-sum
@@ -35,16 +38,32 @@ def check(
     """
     if ".py:" in what or ":" in what:
         _component(what, set_ or (), task)
+    elif what.endswith(".py"):
+        _name_a_class(Path(what))
     else:
         _plan(Path(what), set_ or ())
+
+
+def _name_a_class(path: Path) -> None:
+    """Raises PlanError: a file of Python is checked class by class. It is not run to find out which it has."""
+    from rrm.errors import PlanError
+
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    found = re.findall(r"^class (\w+)\(", text, re.MULTILINE) or ["MyTask"]
+    raise PlanError(
+        f"{path} is Python, not a plan: to check a component of it, name its class: "
+        f"{' or '.join(f'rrm check {path}:{name}' for name in found[:5])}"
+    )
 
 
 def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
     from rrm.inert import inert
     from rrm.job import jobs
     from rrm.plan import Study, read_toml
+    from rrm.registry import in_file
 
-    found = [jobs(Study.load(path, sets=sets))]
+    study = Study.load(path, sets=sets)
+    found = [jobs(study)]
     if "fast" in read_toml(path)[0]:
         found.append(jobs(Study.load(path, sets=sets, fast=True)))
     wanted, arms = found[0]
@@ -52,8 +71,13 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
     shared = sum(len(arm.nodes) for arm in arms) - len(wanted)
     typer.echo(
         f"{inert(str(path))}: fine. {len(arms)} arms, {len(names)} nodes ({inert(', '.join(names), 300)}), "
-        f"{len(wanted)} to train, {shared} shared between arms."
+        f"{len(wanted)} to train, {shared} shared between arms.\n"
+        "Every component of every arm can be built, takes its settings, and says that it fits the others; the "
+        "questions of one item of each node were held against what its helpers accept. Nothing was trained."
     )
+    own = sorted({use.use for arm in study.arms for use in arm.plan.uses() if in_file(use.use)})
+    for name in own:
+        typer.echo(inert(f"To hold it to the contract of its role: rrm check {path.parent / name}"))
 
 
 def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> None:

@@ -11,10 +11,22 @@ import typer
 from rrm.cli import app
 from rrm.cli.templates import TEMPLATES
 
+Kind = Literal[
+    "task",
+    "assistant",
+    "wrapper",
+    "evaluator",
+    "protocol",
+    "selection",
+    "reward-trainer",
+    "reward-term",
+    "policy-trainer",
+]
+
 
 @app.command()
 def new(
-    kind: Annotated[Literal["task", "assistant", "evaluator", "protocol"], typer.Argument(help="Which role it plays.")],
+    kind: Annotated[Kind, typer.Argument(help="Which role it plays.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Words with dashes, as in word-chain.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="A file.", show_default="<name>.py, here")

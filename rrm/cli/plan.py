@@ -129,7 +129,7 @@ def _reasons(wanted: Sequence[Job], store: Store | None) -> dict[str, str]:
     from rrm.job import is_published
     from rrm.records import Arm
 
-    before = {_label(a): a for a in store.read("study", "arms", Arm).values()}
+    before = {a.label: a for a in store.read("study", "arms", Arm).values()}
     names = {job.key: job.name for job in wanted}
     found: dict[str, str] = {}
     for job in wanted:
@@ -158,10 +158,6 @@ def _reason(job: Job, old: Any, below: Sequence[str], *, begun: bool) -> str:
     if changed:
         return "; ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
     return f"{', '.join(below)} changed" if below else "code of a component changed"
-
-
-def _label(arm: Any) -> str:
-    return ", ".join([arm.name, f"seed {arm.seed}", *(f"{k} {v}" for k, v in arm.varied.items())])
 
 
 def _leaves(table: object, prefix: str = "") -> dict[str, object]:

@@ -33,7 +33,7 @@ def telling(wanted: Sequence[Job], store: Store, *, quiet: bool) -> Iterator[Pro
     if kept := len(wanted) - len(stale):
         console.print(Text(f"{kept} of {len(wanted)} nodes are trained already"))
     # a person at the terminal is asked on standard error too: bars would draw over the questions
-    asked = any(EVALUATORS.get(job.plan.node[job.name].cast.evaluator.use).interactive for job in stale)
+    asked = any(job.plan.node[job.name].cast.evaluator.kind(EVALUATORS).interactive for job in stale)
     if quiet or asked or not stale or not console.is_terminal:
         yield _Lines(stale, console)
         return

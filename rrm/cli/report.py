@@ -12,6 +12,8 @@ from rrm.cli import app
 from rrm.cli.arguments import Json, results
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rrm.store import Store
 
 
@@ -56,7 +58,7 @@ def report(
     typer.echo(json.dumps(found[0] if len(found) == 1 else several, indent=1, allow_nan=False))
 
 
-def publish(store: Store, html: Path | None = None, *, trust: bool = False) -> None:
+def publish(store: Store, html: Path | None = None, *, trust: bool | Collection[str] = False) -> None:
     """Print a run's tables, write its page, and say where that is. `trust`: see `Report.from_store`."""
     from rrm.inert import inert
     from rrm.report import Report

@@ -27,7 +27,8 @@ def show(
 
     \b
     rrm show runs/glossary
-    rrm show runs/glossary word-2/0/17          # node word-2, round 0, case 17
+    rrm show runs/glossary word-2/0/17          # node word-2, round 0, case 17, of the first arm
+    rrm show runs/glossary 9be1c27a03d4f586/0/17    # of another: its key is in the list of nodes
     rrm show runs/glossary 3f2a90c1d4e5b678     # by id, as in `rrm export`
 
     Whatever an agent wrote is shown as text: nothing hides, moves the cursor, or is run.
@@ -48,11 +49,10 @@ def _keys(store: Store) -> dict[str, tuple[str, list[str]]]:
 
     found: dict[str, tuple[str, list[str]]] = {}
     for arm in store.read("study", "arms", Arm).values():
-        label = ", ".join([arm.name, f"seed {arm.seed}", *(f"{k} {v}" for k, v in arm.varied.items())])
         for name, key in arm.nodes.items():
             labels = found.setdefault(key, (name, []))[1]
-            if label not in labels:
-                labels.append(label)
+            if arm.label not in labels:
+                labels.append(arm.label)
     return found
 
 
@@ -61,13 +61,17 @@ def _nodes(store: Store, console: Console) -> None:
     from rich.text import Text
 
     from rrm.inert import inert
+    from rrm.prune import superseded
 
+    replaced = {node.key for node in superseded(store)}
     table = Table(box=None, pad_edge=False)
     for column in ("node", "key", "arms", "state"):
         table.add_column(column, overflow="fold")
     for key, (name, labels) in _keys(store).items():
+        if key in replaced and not (store.streams(key) or store.has_agents(key)):
+            continue  # pruned
         more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
-        cells = (name, key, f"{labels[0]}{more}", _state(store, key))
+        cells = (name, key, f"{labels[0]}{more}", _state(store, key) + (", superseded" if key in replaced else ""))
         table.add_row(*(Text(inert(cell, 200)) for cell in cells))
     if not table.rows:
         console.print("No arm of a study is in this record yet.")
@@ -90,19 +94,43 @@ def _state(store: Store, key: str) -> str:
 
 def _case(store: Store, wanted: str, console: Console) -> None:
     from rrm.errors import RrmError
+    from rrm.prune import superseded
 
     keys = _keys(store)
+    replaced = {node.key for node in superseded(store)}
     names: dict[str, list[str]] = {}
-    for key, (name, _) in keys.items():
+    for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] in replaced):  # what counts comes first
         names.setdefault(name, []).append(key)
     key, stream, number = _place(store, wanted, names)
     found = _read(store, key, stream)
     if number not in found:
         raise RrmError(
-            f"no case {wanted!r} is in {store.folder}: write NODE/ROUND/NUMBER, as in "
-            f"{next(iter(names), 'node')}/0/0; the nodes are {', '.join(names) or 'none yet'}"
+            f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names, len(found))} "
+            f"(the nodes are {', '.join(names) or 'none yet'})"
         )
-    _draw(store, key, keys[key][0] if key in keys else key, stream, number, found[number], console)
+    others = [k for k in names.get(wanted.partition("/")[0], ()) if k != key and store.length(k, f"{stream}/cases")]
+    name, labels = keys.get(key, (key, []))
+    of = f", of {labels[0]}" if labels else ""
+    if others and labels:
+        more = f" ({len(others) - 1} more: rrm show {store.folder})" if len(others) > 1 else ""
+        of += f"; for {keys[others[0]][1][0]} write {others[0]}/{stream}/{number}{more}"
+    _draw(store, key, f"{name} {stream}/{number}{of}", stream, number, found[number], console)
+
+
+def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]], cases: int) -> str:
+    """What there is in its place."""
+    from rrm.graph import suggest
+
+    start, _, rest = wanted.partition("/")
+    stream, _, number = rest.rpartition("/")
+    streams = [s.removesuffix("/cases") for s in store.streams(key) if s.endswith("/cases")]
+    if not streams and start not in names:
+        hint = f"no node is called {start!r}. {suggest(start, names)} " if stream else ""
+        return f"{hint}write NODE/ROUND/NUMBER, as in {next(iter(names), 'node')}/0/0, or a case's id"
+    if stream not in streams:
+        there = ", ".join(sorted(streams, key=str.isdigit)) or "none yet"
+        return f"{start} has no {stream or rest}: write one of {there}, and a case's number, as in {start}/0/0"
+    return f"{start}/{stream} has cases 0 to {cases - 1}, and no {number}"
 
 
 def _place(store: Store, wanted: str, names: dict[str, list[str]]) -> tuple[str, str, int]:
@@ -114,7 +142,7 @@ def _place(store: Store, wanted: str, names: dict[str, list[str]]) -> tuple[str,
         there = [key for key in candidates if store.length(key, f"{stream}/cases")]
         return (there or candidates)[0], stream, int(number)
     found = store.find(wanted)
-    return (found[0], found[1].removesuffix("/cases"), found[2]) if found else (start, "", -1)
+    return (found[0], found[1].removesuffix("/cases"), found[2]) if found else (candidates[0], "", -1)
 
 
 def _read(store: Store, key: str, stream: str) -> dict[int, Case]:
@@ -123,7 +151,7 @@ def _read(store: Store, key: str, stream: str) -> dict[int, Case]:
     return store.read(key, f"{stream}/cases", Case)
 
 
-def _draw(store: Store, key: str, name: str, stream: str, number: int, case: Case, console: Console) -> None:
+def _draw(store: Store, key: str, heading: str, stream: str, number: int, case: Case, console: Console) -> None:
     from rich.text import Text
 
     from rrm.inert import inert
@@ -133,7 +161,7 @@ def _draw(store: Store, key: str, name: str, stream: str, number: int, case: Cas
     def line(label: str, text: str, style: str = "") -> None:
         console.print(Text.assemble((f"{label}: ", "bold"), (inert(text), style)), soft_wrap=True)
 
-    console.print(Text(inert(f"{name} {stream}/{number}  (case {case.id}, node {key})"), style="dim"))
+    console.print(Text(inert(f"{heading}  (case {case.id}, node {key})"), style="dim"), soft_wrap=True)
     line(f"item ({TASKS.kind} {case.item.task})", case.item.prompt)
     for place, response in enumerate(case.responses, start=1):
         line(f"answer {place}", response.text)

@@ -22,23 +22,23 @@ class CLASS(Task):
     subtasks = (Subtask(name="head", task="NAME", question="Which is larger, the last digits left out?"),)
 
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
-        low = 10 ** (self.settings.digits - 1)
-        first = rng.randrange(low, 10 * low) // 2 * 2 + held_out  # odd first numbers are held out
-        return Item(task=self.name(), prompt=f"{first} {rng.randrange(low, 10 * low)}")
+        first, second = (rng.randrange(10 ** (self.settings.digits - 1), 10**self.settings.digits) for _ in "12")
+        return Item(task=self.name(), prompt=f"{first // 2 * 2 + held_out} {second}")  # odd first ones are held out
+
+    def accepts(self, item: Item) -> bool:
+        return [len(number) for number in item.prompt.split()] == [self.settings.digits] * 2
 
     def queries(self, case: Case) -> Asking:
-        first, second = case.item.prompt.split()
-        yield Query(subtask="head", item=Item(task=self.name(), prompt=f"{first[:-1]} {second[:-1]}"))
+        heads = " ".join(number[:-1] for number in case.item.prompt.split())
+        yield Query(subtask="head", item=Item(task=self.name(), prompt=heads))
 
     def estimate(self, case: Case, *, budget: int) -> Sequence[float] | None:
         if budget < 1:
             return None
         first, second = case.item.prompt.split()
-        told = {e.text for e in case.exhibits} & {first[:-1], second[:-1]}
-        if len(told) == 1 and first[:-1] != second[:-1]:
-            guess = first if first[:-1] in told else second
-        else:
-            guess = max(first, second, key=lambda number: number[-budget:])
+        told = {e.text for e in case.exhibits} & ({first[:-1]} ^ {second[:-1]})
+        helped = first if first[:-1] in told else second
+        guess = helped if len(told) == 1 else max(first, second, key=lambda number: number[-budget:])
         return [float(r.text == guess) for r in case.responses]
 
     def truth(self, item: Item, text: str) -> float:  # asked by reports only
@@ -118,15 +118,145 @@ class CLASS(OversightProtocol):
     settings: Settings
 
     def assist(self, task: Task, case: Case) -> Asking:
-        raised = task.queries(case)
-        query = next(raised, None)
+        raised, answer = task.queries(case), None
         for _ in range(self.settings.questions):
-            if query is None:
-                return
-            answer = yield query  # None where nobody serves this subtask
             try:
-                query = raised.send(answer)
+                answer = yield raised.send(answer)  # None where nobody serves this subtask
             except StopIteration:
                 return
+''',
+    "wrapper": '''"""NAME: say here in one sentence what it does to the answers of the assistant inside."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from rrm import Item, Seed, Wrapper
+
+
+class CLASS(Wrapper):
+    """Cuts answers off after so many characters."""
+
+    class Settings(Wrapper.Settings):
+        longest: int = Field(default=20, ge=0)
+
+    settings: Settings
+
+    @property
+    def deterministic(self) -> bool:
+        return self.inner.deterministic
+
+    def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
+        answers = self.inner.respond(items, n=n, seeds=seeds)
+        return [[text[: self.settings.longest] for text in texts] for texts in answers]
+''',
+    "selection": '''"""NAME: say here in one sentence which items are judged."""
+
+from pydantic import Field
+from rrm import Item, Seed, Selection, SoFar, Task
+
+
+class CLASS(Selection):
+    """Shows again what nobody could settle, up to a share of the round; the rest are fresh."""
+
+    class Settings(Selection.Settings):
+        again: float = Field(default=0.5, ge=0, le=1)
+
+    settings: Settings
+
+    def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
+        old = list(so_far.unsettled)[: int(self.settings.again * count)]
+        return old + [task.sample(seed.at(i).rng()) for i in range(count - len(old))]
+''',
+    "reward-trainer": '''"""NAME: say here in one sentence how judgements become a reward model."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rrm import Assistant, Item, Judged, RewardModel, RewardTrainer, Scores, Seed, Task, Turn
+from rrm.training.feedback import choices
+
+
+class Votes(RewardModel):
+    """How often an answer was chosen, less how often it was not, whatever the item."""
+
+    def __init__(self, votes: dict[str, float]) -> None:
+        self.votes = votes
+
+    def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
+        mean = np.array([[self.votes.get(text, 0.0) for text in texts] for texts in candidates], dtype=float)
+        return Scores(mean, np.zeros_like(mean))
+
+    def save(self, folder: Path) -> None:
+        (folder / "votes.json").write_text(json.dumps(self.votes))
+
+
+class CLASS(RewardTrainer):
+    def fit(self, judged: Sequence[Judged], *, task: Task, assistant: Assistant, start: RewardModel | None, turn: Turn,
+            seed: Seed) -> RewardModel:  # fmt: skip
+        votes: Counter[str] = Counter()
+        for case, said in judged:
+            for made in choices(case, said):  # every kind of feedback, as choices between answers
+                for text, share in zip(made.options, made.target, strict=True):
+                    votes[text or ""] += share - 1 / len(made.options)
+        return Votes(dict(votes))
+
+    def load(self, folder: Path, *, task: Task, assistant: Assistant) -> RewardModel:
+        return Votes(json.loads((folder / "votes.json").read_text()))
+''',
+    "reward-term": '''"""NAME: say here in one sentence what it pays for."""
+
+from pydantic import Field
+from rrm import Item, RewardTerm
+
+
+class CLASS(RewardTerm):
+    """Pays for answers of few words."""
+
+    class Settings(RewardTerm.Settings):
+        words: int = Field(default=1, ge=0)
+        """The most that are paid for."""
+
+    settings: Settings
+
+    def value(self, item: Item, text: str) -> float:
+        return float(len(text.split()) <= self.settings.words)
+''',
+    "policy-trainer": '''"""NAME: say here in one sentence how a reward model makes a better assistant."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from rrm import Assistant, Item, PolicyTrainer, RewardModel, Seed, Task, Turn, Wrapper
+
+
+class CLASS(PolicyTrainer):
+    """No training: asks several times, and gives the answer with the highest reward."""
+
+    class Settings(PolicyTrainer.Settings):
+        tries: int = Field(default=4, ge=1)
+
+    settings: Settings
+
+    def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
+        return Choosy(assistant.inner if isinstance(assistant, Choosy) else assistant, reward, self.settings.tries)
+
+    def load(self, folder: Path, *, task: Task, assistant: Assistant, reward: RewardModel) -> Assistant:
+        return Choosy(assistant.load(folder), reward, self.settings.tries)
+
+
+class Choosy(Wrapper):
+    def __init__(self, inner: Assistant, reward: RewardModel, tries: int) -> None:
+        super().__init__()
+        self.inner, self.reward, self.tries = inner, reward, tries
+
+    def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
+        tried = self.inner.respond(items, n=n * self.tries, seeds=seeds)
+        worth = self.reward.score(items, tried).mean if items else []
+        ranked = [sorted(range(len(ws)), key=lambda i: -ws[i])[:n] for ws in worth]
+        return [[texts[i] for i in best] for texts, best in zip(tried, ranked, strict=True)]
 ''',
 }

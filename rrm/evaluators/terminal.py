@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field
 from rich.console import Console
@@ -17,9 +18,12 @@ from rrm.roles import Evaluator, Task
 from rrm.seed import Seed
 
 HELP = """\
-1 2 …   this answer is the best; several numbers (1 3): these are, and equally so
-0 … 9   with a single answer: how good it is, 9 is as good as it could be
+Of several answers, which is best:
+1 2 …   the answer of this number is; several numbers (1 3): these are, and equally so
 =       they are equally good
+Of a single answer, how good it is:
+0 … 9   0 is worthless, 9 is as good as it could be
+Always:
 ?       I cannot tell (nothing is learnt from this case)
 e, e2   open all exhibits, or the second: what the helpers were asked, and what they said
 u       undo: judge the case before once more
@@ -51,6 +55,13 @@ class Terminal(Evaluator):
         """The next line, with its end; "" when there is no more."""
         self.console: Console | None = None
         self.clock: Callable[[], float] = monotonic
+        self.place = ""
+        """The node and its level, for the screen."""
+
+    def seated(self, node: str, level: int) -> Self:
+        new = copy.copy(self)
+        new.place = f"{node}, level {level}"
+        return new
 
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
         sitting = _Sitting(self, task, total=len(cases) + done)
@@ -113,10 +124,20 @@ class _Sitting:
             self._seconds[case.id] = self._seconds.get(case.id, 0.0) + spent
 
     def _draw(self, case: Case, number: int) -> None:
-        draw_case(self._console, self._task, case, self._opened[case.id], f"{number} of {self._total}")
+        place = [self._terminal.place, _round(case), f"case {number} of {self._total}"]
+        draw_case(self._console, self._task, case, self._opened[case.id], ", ".join(p for p in place if p))
 
     def _tell(self, text: str, end: str = "\n") -> None:
         self._console.print(Text(text), end=end, soft_wrap=True)
+
+
+def _round(case: Case) -> str:
+    """Of the stream in a case's place, in words that count from 1."""
+    stream = case.place.rpartition("/")[0]
+    number = stream.removeprefix("gate-")
+    if not (number.isascii() and number.isdecimal()):
+        return ""
+    return f"round {int(number) + 1}" if stream == number else f"gate after round {int(number) + 1}"
 
 
 _Verdict = tuple[Callable[..., Feedback], dict[str, Any]]
@@ -151,6 +172,9 @@ def _which(number: str, case: Case) -> set[str]:
 
 def _keys(case: Case, opened: set[str], *, can_undo: bool) -> str:
     count, shut = len(case.responses), any(e.id not in opened for e in case.exhibits)
-    ask = "How good is it, 0 to 9?" if count == 1 else f"Which is best? 1 to {count}, = the same,"
+    if count == 1:
+        ask = "How good is this one answer? Rate it: 0 worthless … 9 as good as could be,"
+    else:
+        ask = f"Which answer is best? Its number, 1 to {count}, = the same,"
     rest = [" ? cannot tell", "e open" if shut else "", "u undo" if can_undo else "", "q stop", "h help:"]
     return ask + ", ".join(r for r in rest if r)

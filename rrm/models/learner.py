@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,9 +112,10 @@ class Learner(TorchAssistant):
         return self.settings.temperature == 0
 
     def check(self, task: Task) -> None:
-        _answers(task, Seed(0))
+        """Reads a few items. Raises PlanError if it cannot: another family's prompts may be of another shape."""
+        _read_a_few(type(self), self.settings.model_dump_json(), type(task), task.settings.model_dump_json())
 
-    def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
+    def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Self:
         new = copy.copy(self)
         new.answers = _answers(task, seed)
         new = new.begun(new._drawn(task, seed), start)
@@ -162,6 +164,29 @@ class Learner(TorchAssistant):
         chance = (1 - self.settings.explore) * chance / chance.sum(1, keepdims=True) + self.settings.explore / width
         order = np.argsort(-(np.log(chance + 1e-300) + gumbel(seeds, width)), axis=1, kind="stable")[:, :n]
         return [[self.answers[i] for i in row] for row in order]
+
+
+def drawn(task: Task, count: int = 8) -> list[Item]:
+    """A few items, by which an assistant may find as a plan is loaded that a task is not for it."""
+    return [task.sample(Seed(0).at("check", i).rng()) for i in range(count)]
+
+
+@functools.lru_cache(maxsize=256)
+def _read_a_few(kind: type[Learner], settings: str, of: type[Task], its: str) -> None:
+    """Once for all arms and seeds, since a network is built for it."""
+    learner, task = kind(kind.Settings.model_validate_json(settings)), of(of.Settings.model_validate_json(its))
+    items = drawn(task)
+    reader = learner.prepare(task, seed=Seed(0)).network.eval()
+    try:
+        with torch.inference_mode():
+            reader(reader.encode(items))
+    except PlanError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"{learner.name()!r} cannot read items of the task {task.name()!r}, such as {items[0].prompt[:60]!r} "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:120]}): cast another, or mend its settings"
+        ) from None
 
 
 def _answers(task: Task, seed: Seed) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from rrm.graph import TaskGraph
 from rrm.inert import inert
 from rrm.measure import Figure, t_interval
 from rrm.records import Arm
+from rrm.registry import in_file, located
 from rrm.report.reading import Reading
 from rrm.report.study import GraphOf, Run, Study, growth
 from rrm.report.verdict import Verdict, limits, verdicts
@@ -34,12 +35,12 @@ def planned_graph(arm: Arm) -> TaskGraph:
     return Plan.model_validate(arm.plan).graph()
 
 
-def _harmless(arm: Arm) -> Arm:
-    """The arm, if none of the components that a report builds is code in a file. Raises RrmError else."""
+def _harmless(arm: Arm, trusted: Collection[str]) -> Arm:
+    """The arm, if no component that a report builds is code in a file that is not trusted. Raises RrmError else."""
 
     def named(value: object) -> Iterator[str]:
         if isinstance(value, str):
-            yield from [value] if ".py:" in value else []  # as the registry tells a file from a name
+            yield from [value] if in_file(value) else []
         elif isinstance(value, (dict, list)):
             for inner in value.values() if isinstance(value, dict) else value:
                 yield from named(inner)
@@ -48,7 +49,10 @@ def _harmless(arm: Arm) -> Arm:
         for key, value in table.items() if isinstance(table, dict) else ():
             yield from [value] if key in ("task", "wrapped_in") else built(value)
 
+    folder = str(arm.plan.get("folder", ""))
     for place in (found for value in built(arm.plan.get("node")) for found in named(value)):
+        if located(place, folder) in trusted:
+            continue
         raise RrmError(
             f"the record names code in a file, {inert(place, 200)!r}, which a report would run: "
             "if you trust it, say so (rrm report --trust; trust=True in Python)"
@@ -65,19 +69,30 @@ class Report:
         """What the figures show, in sentences, in order of level."""
 
     @classmethod
-    def from_store(cls, store: Store, *, graph_of: GraphOf = planned_graph, trust: bool = False) -> Report:
+    def from_store(
+        cls, store: Store, *, graph_of: GraphOf = planned_graph, trust: bool | Collection[str] = False
+    ) -> Report:
         """Raises StoreError if the record is damaged, PlanError if a plan in it cannot be built here.
 
         Tasks and wrappers of the recorded plans are built to read it. One that stands in a file, as in
-        `use = "my_task.py:MyTask"`, is code of the record's author: RrmError, unless `trust` says that it may run.
+        `use = "my_task.py:MyTask"`, is code of the record's author: RrmError, unless `trust` says that it may run: all
+        such code, or the components named (as `Plan.files` names them).
         """
-        return cls(Study.read(store, graph_of if trust else lambda arm: graph_of(_harmless(arm))), store)
+        if trust is True:
+            return cls(Study.read(store, graph_of), store)
+        return cls(Study.read(store, lambda arm: graph_of(_harmless(arm, trust or ()))), store)
+
+    @property
+    def title(self) -> str:
+        """The plan's, or else the name of the run's folder."""
+        return self.study.title or self._store.folder.resolve().name
 
     def to_json(self) -> dict[str, Any]:
         """The figures for scripts, in the form of schema 1. What was not measured is None, never 0."""
         study = self.study
         return {
             "schema": SCHEMA,
+            "title": study.title or None,
             "arms": [
                 {
                     "arm": {**run.arm.varied, "name": run.arm.name},
@@ -106,7 +121,7 @@ class Report:
         from rrm.report.html import page
         from rrm.report.shown import shown
 
-        text = page(self.study, self.verdicts, shown(self.study, self._store), self._store.folder.resolve().name)
+        text = page(self.study, self.verdicts, shown(self.study, self._store), self.title)
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -131,6 +146,7 @@ def _node(run: Run, node: str) -> dict[str, Any]:
         "reward_accuracy": _figure(reading.reward),
         "coverage": _mean(reading.coverage),
         "judgements": reading.judgements,
+        "abstained": _round(reading.abstained),
         "helper_questions": reading.helper_questions,
         "helper_distinct": reading.helper_distinct,
         "cpu_seconds": _round(reading.cpu),

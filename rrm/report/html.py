@@ -130,7 +130,7 @@ def _level(study: Study, node: str, arms: dict[str, list[Run]], shades: dict[str
         "node": short(node, 80),
         "level": study.levels[node],
         "task": short(study.task(node).name(), 80),
-        "gap": None if gap is None else f"{number(gap.mean)} {bounds(gap)}".rstrip(),
+        "gap": None if gap is None else f"{number(gap.mean)} {bounds(gap) or '(one seed: no interval)'}",
         "median": None if middle is None else number(middle),
         "gaps": _gaps_apart(study, node),
         "rows": [

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from rrm import measure
 from rrm.errors import ComponentError
 from rrm.measure import Figure
-from rrm.records import FEEDBACK, Exam, Feedback, GateResult, Item, Record
+from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record
 from rrm.roles import Task
 from rrm.store import Store
 
@@ -79,6 +79,8 @@ class Reading:
     curve: list[tuple[int, Figure]] = field(default_factory=list)
     judge_curve: list[tuple[int, Figure]] = field(default_factory=list)
     judgements: int | None = None
+    abstained: float | None = None
+    """Share of the cases put to the user on which it said that it cannot tell."""
     helper_questions: int | None = None
     helper_distinct: int | None = None
     gate: GateResult | None = None
@@ -188,7 +190,7 @@ def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], tr
         return
     shown: dict[str, bool] = defaultdict(bool)
     judged: list[tuple[float, int]] = []
-    comparisons = 0
+    comparisons, answered, silent = 0, 0, 0
     for name in sorted(names, key=_number):
         cases = store.read(key, f"{name}/cases", _Case)
         truths = {i: [truth(c.item.prompt, r.text) for r in c.responses] for i, c in cases.items()}
@@ -196,10 +198,12 @@ def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], tr
             shown[case.item.prompt] |= 1 in truths[i]
         said: dict[int, Feedback] = store.read(key, f"{name}/feedback", FEEDBACK)
         comparisons += sum(f.comparisons for f in said.values())
+        answered, silent = answered + len(said), silent + sum(isinstance(f, Abstention) for f in said.values())
         here = _agreement(reading, name, said, cases, truths)
         if found := measure.judge_accuracy(here):
             reading.judge_curve.append((_number(name), found))
         judged += here
+    reading.abstained = silent / answered if answered else None
     asked, distinct = _questions(store, key, names, streams)
     reading.helper_questions, reading.helper_distinct, reading.judgements = asked, distinct, comparisons
     reading.judge, reading.coverage = measure.judge_accuracy(judged), measure.coverage(shown)

@@ -14,7 +14,7 @@ from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure
 from rrm.records import Arm
-from rrm.registry import ASSISTANTS
+from rrm.registry import ASSISTANTS, placed
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
 from rrm.store import Store
@@ -67,7 +67,7 @@ class Run:
             helper = str(edge.get("node"))
             within = _table(_table(nodes, helper), "cast").get("wrapped_in") or ()
             for use in (*within, *(edge.get("wrapped_in") or ())):
-                given = _settings(use) if isinstance(use, dict) else {}
+                given = _settings(use, str(self.arm.plan.get("folder", ""))) if isinstance(use, dict) else {}
                 kind, rate = given.get("kind"), given.get("rate")
                 if kind is not None or rate is not None:
                     share = float(rate) if isinstance(rate, (int, float)) else None
@@ -82,6 +82,8 @@ class Study:
     runs: Sequence[Run]
     levels: Mapping[str, int] = field(default_factory=dict)
     """Every node's level, in order of level; the highest where arms differ."""
+    title: str = ""
+    """The newest plan's; empty where none is recorded."""
 
     @classmethod
     def read(cls, store: Store, graph_of: GraphOf) -> Study:
@@ -91,7 +93,7 @@ class Study:
         readings: dict[str, Reading] = {}
         runs = []
         for arm in arms.values():
-            plan = _key(arm.plan.get("node"))
+            plan = _key([arm.plan.get("folder"), arm.plan.get("node")])
             if plan not in graphs:
                 graphs[plan] = graph_of(arm)
             graph = graphs[plan]
@@ -108,7 +110,8 @@ class Study:
         for run in runs:
             for number, part in enumerate(families(run.graph)):
                 family.update(dict.fromkeys((node for node in part if node not in family), number))
-        return cls(runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))))
+        title = next((run.arm.title for run in reversed(runs) if run.arm.title), "")
+        return cls(runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))), title)
 
     def arms(self) -> dict[str, list[Run]]:
         """The runs of each arm and setting by label, in the order of the plan, seeds in order."""
@@ -237,11 +240,11 @@ def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _settings(use: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(use: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """A component's settings, with the defaults of those that the plan leaves out."""
     given = {k: v for k, v in use.items() if k != "use"}
     try:
-        return ASSISTANTS.build(str(use.get("use")), given).settings.model_dump()
+        return ASSISTANTS.build(placed(str(use.get("use")), folder), given).settings.model_dump()
     except RrmError:
         return given
 

@@ -55,10 +55,14 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
             *(_mean(cell(honest, node, get)) for get in gets),
             _mean(gap),
         )
+    told = []
     if len(study.settings()) > 1:
         whose = f"{honest[0].arm.name} at {honest[0].setting}"
-        table.caption = Text(f"Baselines: of {short(whose, 60)}. Gap: mean over settings.", style="dim")
-        table.caption_justify = "left"
+        told.append(f"Baselines: of {short(whose, 60)}. Gap: mean over settings.")
+    if any((gap := study.gap_recovered(node)) and gap.low is None for node in study.levels):
+        told.append("Gap: one seed: no interval.")
+    if told:
+        table.caption, table.caption_justify = Text(" ".join(told), style="dim"), "left"
     return table
 
 

@@ -18,6 +18,7 @@ from rrm.report.study import (
     cell,
     compared,
     gates,
+    mean_of,
 )
 
 NEGLIGIBLE = 0.03
@@ -25,6 +26,9 @@ NEGLIGIBLE = 0.03
 
 GOOD = 0.95
 """An accuracy of which "high" is said only if its whole interval is above."""
+
+SILENT = 0.1
+"""A share of abstentions above this is worth a word: nothing is learnt from them."""
 
 HALF = 0.5
 """Below this, an agent that passed its gate is worth a word."""
@@ -56,6 +60,7 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     helped = any(run.graph.helpers_of(node) for runs in arms.values() for run in runs if node in run.graph.tasks)
     if helped:
         yield from _worth(study, node, arms)
+    yield from _silence(node, arms)
     yield from _oracle(node, arms, "help" if helped else "judgements")
     learning = {n: r for n, r in arms.items() if n not in (UNASSISTED, ORACLE)} or arms
     for name, runs in learning.items():
@@ -75,16 +80,29 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
             )
 
 
+def _silence(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
+    """Arms whose user could not tell, and so taught nothing."""
+    for name, runs in arms.items():
+        share = mean_of(runs, node, lambda r: r.abstained)
+        if share == 1:
+            yield "caution", f"{name}: the user abstained on every case: nothing was learnt from its judgement"
+        elif share is not None and share > SILENT:
+            yield "note", f"{name}: the user abstained on {number(share)} of the cases: nothing is learnt from those"
+
+
 def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     gain = compared(arms.get(RECURSIVE, ()), arms.get(UNASSISTED, ()), node, _truth)
-    if gain is None or gain.low is None or gain.high is None:
+    if gain is None:
         return
-    if gain.low > 0:
+    if gain.low is None or gain.high is None:
+        yield "note", f"with help {signed(gain)} against the same user alone (one seed: no interval)"
+    elif gain.low > 0:
         yield "good", f"help was worth {signed(gain)} over the same user alone"
     elif gain.high < 0:
         yield "caution", f"help did harm: {signed(gain)} against the same user alone"
     else:
-        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone"
+        gap = " (one seed: no interval of the gap recovered)" if gain.n == 1 and study.gaps(node) else ""
+        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone{gap}"
 
 
 def _oracle(node: str, arms: Arms, suspect: str) -> Iterator[tuple[Kind, str]]:

@@ -1,0 +1,153 @@
+"""Components in files: found from the plan's folder wherever a command is given, and run only for who named them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import STUDY, Rrm
+
+from rrm import Arm, Store
+from rrm.job import jobs
+from rrm.plan import Study
+
+ADDER = '''
+from pathlib import Path
+from rrm import Assistant, Wrapper
+from rrm_tasks.column_sum import ColumnSum
+
+Path(__file__).with_name("ran").touch()
+
+class Own(ColumnSum):
+    """A task of one's own."""
+
+class Lazy(Wrapper):
+    """A wrapper of one's own."""
+    def respond(self, items, *, n=1, seeds):
+        return self.inner.respond(items, n=n, seeds=seeds)
+'''
+
+HELPED = 'helped_by = { block = { node = "block", wrapped_in = ["mine.py:Lazy"] } }'
+PLAN = STUDY.replace('helped_by = { block = "block" }', HELPED)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A study's folder with a plan and the file that it names."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "mine.py").write_text(ADDER)
+    (folder / "plan.toml").write_text(PLAN)
+    return folder
+
+
+def keys(plan: Path) -> list[str]:
+    return [job.key for job in jobs(Study.load(plan))[0]]
+
+
+def test_a_file_is_found_beside_the_plan_from_anywhere(
+    place: Path, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    said = rrm("run", "../study/plan.toml", "--out", out, "-w", 1)
+    assert said.code == 0, said.err
+    exported = rrm("export", out).out
+    monkeypatch.chdir(place)
+    assert rrm("run", "plan.toml", "--out", out).err == "2 of 2 nodes are trained already\n"
+    assert rrm("export", out).out == exported, "the same plan, recorded the same from wherever it is run"
+    monkeypatch.chdir("/")
+    assert rrm("report", out, "--json").code == 1
+    assert rrm("report", out, "--json", "--trust").code == 0
+    assert rrm("plan", place / "plan.toml", "--out", out).out.count("trained") >= 2
+
+
+def test_two_workers_find_the_file_too(place: Path, rrm: Rrm, tmp_path: Path) -> None:
+    said = rrm("run", place / "plan.toml", "--out", tmp_path / "out", "-w", 2, "--set", "vary.seed=[0,1]")
+    assert said.code == 0, said.err
+
+
+def test_a_moved_study_keeps_what_it_trained(place: Path, rrm: Rrm, tmp_path: Path) -> None:
+    before = keys(place / "plan.toml")
+    assert rrm("run", place / "plan.toml", "--out", place / "out", "-w", 1).code == 0
+    moved = place.rename(tmp_path / "moved")
+    assert keys(moved / "plan.toml") == before
+    said = rrm("run", moved / "plan.toml", "--out", moved / "out")
+    assert (said.code, said.err) == (0, "2 of 2 nodes are trained already\n")
+    assert rrm("report", moved / "out", "--trust").code == 0
+
+
+def test_a_file_where_rrm_is_called_will_do_and_is_found_again(
+    place: Path, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    below = place / "configs"
+    below.mkdir()
+    (place / "plan.toml").rename(below / "plan.toml")
+    (arm,) = Study.load(Path("configs/plan.toml")).arms
+    assert arm.plan.node["total"].helped_by["block"].wrapped_in[0].use == "../mine.py:Lazy"
+    assert rrm("run", "configs/plan.toml", "--out", "out", "-w", 1).code == 0
+    monkeypatch.chdir(tmp_path)
+    assert rrm("report", "study/out", "--trust").code == 0
+
+
+def test_a_file_beside_the_plan_comes_first(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    assert keys(place / "plan.toml")
+
+
+def test_a_plan_that_names_no_file_records_no_folder(study: Path) -> None:
+    assert Study.load(study).arms[0].plan.folder == ""
+
+
+def test_a_name_alone_stands_for_a_component(study: Path) -> None:
+    whole = Study.load(study).arms[0].plan
+    study.write_text(STUDY.replace('reward    = { use = "tally" }', 'reward = "tally"\nprotocol = "recursive"'))
+    assert Study.load(study).arms[0].plan == whole
+    study.write_text(STUDY + '[arm.a]\nnode.total.cast = { protocol = "unassisted" }\n')
+    (arm,) = Study.load(study).arms
+    assert [arm.plan.node[n].cast.protocol.use for n in ("block", "total")] == ["recursive", "unassisted"]
+    study.write_text(STUDY + '[arm.a]\ncast = { evaluator = "simulated" }\ngate = "stop"\n')
+    (arm,) = Study.load(study).arms
+    assert arm.plan.node["total"].cast.evaluator.model_extra == {"budget": 5}, "the same component: settings stay"
+    assert (arm.plan.node["total"].gate.on_fail, arm.plan.node["total"].gate.items) == ("stop", 4)
+
+
+FOREIGN = {
+    "a task": {"task": {"use": "mine.py:Own"}},
+    "a wrapper": {"task": "column-sum", "cast": {"wrapped_in": [{"use": "mine.py:Lazy"}]}},
+    "an evaluator": {"task": {"use": "column-sum"}, "cast": {"evaluator": {"use": "mine.py:Own"}}},
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_run_into_a_folder_of_somebody_else_runs_none_of_their_code(
+    what: str, place: Path, study: Path, rrm: Rrm, tmp_path: Path
+) -> None:
+    """The plan is one's own; the record, with an arm that it does not have, is not."""
+    out = tmp_path / "theirs"
+    theirs = {"seed": 0, "folder": str(place), "node": {"block": FOREIGN[what]}}
+    Store(out).append("study", "arms", [Arm(name="theirs", seed=0, plan=theirs, nodes={"block": "k"})])
+    Store(out).save_agent("k", "published", lambda folder: None)
+    Store(out).spend("k", {"ask": 1.0})
+    rrm("plan", study, "--out", out)
+    said = rrm("run", study, "--out", out, "-w", 1)
+    assert not (place / "ran").exists()
+    if what != "an evaluator":  # which no report builds
+        assert said.code == 1
+        assert "names code in a file" in said.err
+        assert "--trust" in said.err
+    assert rrm("report", out, "--json", "--trust").code == 0
+    assert (place / "ran").exists() == (what == "a task"), "trusted, it runs; and what is never built never does"
+
+
+def test_what_the_plan_names_itself_is_trusted_in_its_older_arms(place: Path, rrm: Rrm, tmp_path: Path) -> None:
+    """An arm that was renamed, or of a seed no longer varied, names no code that is not run anyway."""
+    out = tmp_path / "out"
+    for seeds in ("[0,1]", "[0]"):
+        said = rrm("run", place / "plan.toml", "--out", out, "-w", 1, "--set", f"vary.seed={seeds}")
+        assert said.code == 0, said.err
+    assert len(json.loads(rrm("report", out, "--json", "--trust").out)["arms"]) == 2
