@@ -14,7 +14,7 @@ from typing import Any
 
 from rrm import __version__
 from rrm.asking import drive
-from rrm.errors import PlanError
+from rrm.errors import PlanError, blamed
 from rrm.identity import identity
 from rrm.node import Node
 from rrm.plan import NodePlan, Plan, Use
@@ -45,8 +45,9 @@ def assemble(plan: Plan) -> dict[str, Node]:
         if not ready:
             raise PlanError(f"these nodes wait for each other's weights or help: {', '.join(waiting)}")
         for name in ready:
-            nodes[name] = _node(name, plan, graph.tasks[name], nodes, level_of[name])
-            _check_wiring(nodes[name])
+            with blamed(f"node.{name}"):
+                nodes[name] = _node(name, plan, graph.tasks[name], nodes, level_of[name])
+                _check_wiring(nodes[name])
         waiting = [n for n in waiting if n not in nodes]
     return nodes
 

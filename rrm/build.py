@@ -77,26 +77,29 @@ class _Scheduler:
         self._done = {j.key for j in wanted if is_published(store, j.key)}
         self._waiting = [j for j in wanted if j.key not in self._done]
         self._stopped: list[RrmError] = []
+        self._barred: set[tuple[str, str]] = set()  # (arm, key): what that arm does not rely on
         for job in wanted:
             if job.key in self._done:
                 self._check_gate(job)
 
     def _ready(self) -> Iterator[Job]:
         for job in list(self._waiting):
-            if set(job.needs) <= self._done:
+            barred = {arm for arm in job.arms if any((arm, need) in self._barred for need in job.needs)}
+            self._barred |= {(arm, job.key) for arm in barred}
+            if set(job.needs) <= self._done and barred != set(job.arms):
                 self._waiting.remove(job)
                 yield job
 
     def _check_gate(self, job: Job) -> None:
-        """A failed gate stops what the node would have helped; the node itself stays published, for reports."""
-        gate = job.plan.node[job.name].gate
+        """A failed gate stops what the node would have helped, in the arms that say so; the node itself stays
+        published, for reports."""
         results = list(self._store.read(job.key, "gate", GateResult).values())
-        if gate.on_fail == "stop" and results and not results[-1].passed:
+        if job.stops and results and not results[-1].passed:
             last = results[-1]
-            self._done.discard(job.key)
+            self._barred |= {(arm, job.key) for arm in job.stops}
             self._stopped.append(
                 GateFailed(
-                    f"{job.name} ({job.arms[0]}) did not pass its gate: the user found its answer best on "
+                    f"{job.name} ({job.stops[0]}) did not pass its gate: the user found its answer best on "
                     f"{last.agreed} of {last.checked} items ({last.agreement_needed:.0%} needed), and it found "
                     f"{last.found} of {last.faults} uncommon answers ({last.recall_needed:.0%} needed). Give it more "
                     'rounds, cases or gate.extra_rounds, or set gate = "warn" to go on regardless.'

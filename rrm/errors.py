@@ -12,6 +12,13 @@ RrmError
 └── Unfinished             cases still wait for a person                 (exit 3)
 """
 
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class RrmError(Exception):
     """Anything that `rrm` raises on purpose. The command line prints it as one line, without a traceback."""
@@ -49,6 +56,19 @@ class ComponentError(RrmError):
 
 class GateFailed(RrmError):
     """An agent did not pass its gate, and the plan says to stop there."""
+
+
+@contextmanager
+def blamed(who: str) -> Iterator[None]:
+    """Whatever goes wrong in a component's own code is told as one line, with the file and line: plug-ins err."""
+    try:
+        yield
+    except RrmError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        raise ComponentError(f"{who}: {type(error).__name__} in {where}: {error}") from error
 
 
 class Unfinished(RrmError):

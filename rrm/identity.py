@@ -21,7 +21,7 @@ def identity(component: Component) -> list[Any]:
     """Equal for components that behave alike: part of a node's key."""
     kind = type(component)
     found = [kind.name(), component.settings.model_dump(mode="json"), code_of(kind)]
-    read = [contents_of(path) for path in component.reads()]
+    read = [_digest(what) if isinstance(what, bytes) else contents_of(what) for what in component.reads()]
     return [*found, read] if read else found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rrm.assemble import assemble
 from rrm.node import Node
@@ -23,6 +23,8 @@ class Job:
     """Keys of the nodes that must be published before."""
     arms: tuple[str, ...]
     """Labels of the arms that share it."""
+    stops: tuple[str, ...] = ()
+    """Those of them that go no further if it fails its gate."""
 
 
 def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
@@ -36,14 +38,16 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             varied=dict(said.varied),
             seed=said.plan.seed,
             plan=said.plan.model_dump(mode="json"),
+            title=study.title,
             nodes={name: node.key for name, node in nodes.items()},
         )
         arms.append(arm)
         for name, node in nodes.items():
             needs = tuple(sorted({below.key for below in node.needs()}))
             before = found.get(node.key)
-            shared = (*before.arms, arm.label) if before else (arm.label,)
-            found[node.key] = Job(node.key, name, before.plan if before else said.plan, needs, shared)
+            job = before or Job(node.key, name, said.plan, needs, ())
+            stops = (arm.label,) if node.gate.on_fail == "stop" else ()
+            found[node.key] = replace(job, arms=(*job.arms, arm.label), stops=(*job.stops, *stops))
     return list(found.values()), arms
 
 

@@ -59,14 +59,14 @@ class Term(Use):
 class Cast(Record):
     """Who plays which role."""
 
-    assistant: Use = Use(use="answer-book")
+    assistant: Use = Field(default_factory=lambda: Use(use="answer-book"))
     wrapped_in: tuple[Use, ...] = ()
     """Wrappers around the assistant, innermost first."""
-    protocol: Use = Use(use="recursive")
-    evaluator: Use = Use(use="simulated")
-    selection: Use = Use(use="random")
-    reward: Use = Use(use="bradley-terry")
-    policy: Use = Use(use="regression")
+    protocol: Use = Field(default_factory=lambda: Use(use="recursive"))
+    evaluator: Use = Field(default_factory=lambda: Use(use="simulated"))
+    selection: Use = Field(default_factory=lambda: Use(use="random"))
+    reward: Use = Field(default_factory=lambda: Use(use="bradley-terry"))
+    policy: Use = Field(default_factory=lambda: Use(use="regression"))
     terms: tuple[Term, ...] = ()
 
 
@@ -119,7 +119,7 @@ class NodePlan(Record):
     """Subtask to the node whose agent serves it. Leave one out to study its absence."""
     start: str | None = None
     """The node whose weights (agent and reward model) training starts from."""
-    cast: Cast = Cast()
+    cast: Cast = Field(default_factory=Cast)
     effort: Effort = Effort()
     gate: Gate = Gate()
 

@@ -29,6 +29,13 @@ class Record(BaseModel):
         """Share one set of "the fields that were given", which pydantic keeps for each object: half of its memory."""
         object.__setattr__(self, "__pydantic_fields_set__", self._fields)
 
+    def __copy__(self) -> Self:
+        """A copy, which `model_copy` may change, works out its own body and id."""
+        copied = super().__copy__()
+        for known in ("body", "id"):
+            copied.__dict__.pop(known, None)
+        return copied
+
     @cached_property
     def body(self) -> str:
         """The record as JSON, as it is stored."""

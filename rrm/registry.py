@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from rrm.errors import SettingsError, UnknownComponent
+from rrm.errors import SettingsError, UnknownComponent, blamed
 from rrm.graph import suggest
 from rrm.roles import (
     Assistant,
@@ -85,11 +85,13 @@ class Registry(Generic[C]):
         if missing := ", ".join(sorted(getattr(component, "__abstractmethods__", ()))):
             raise SettingsError(f"{use!r} lacks what every {self.base.__name__} needs: write its {missing}")
         try:
-            return component(component.Settings(**given))
+            checked = component.Settings(**given)
         except ValidationError as error:
             raise SettingsError(
                 "; ".join(_explained(e, use, component) for e in error.errors(include_url=False))
             ) from None
+        with blamed(repr(use)):
+            return component(checked)
 
     def _checked(self, value: object, name: str) -> type[C]:
         if not (isinstance(value, type) and issubclass(value, self.base)):

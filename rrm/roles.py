@@ -56,8 +56,9 @@ class Component(ABC):
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = type(self).Settings() if settings is None else settings
 
-    def reads(self) -> Sequence[Path]:
-        """Files and folders outside the plan that its behaviour depends on: their content is part of a node's key."""
+    def reads(self) -> Sequence[Path | bytes]:
+        """Files and folders outside the plan that its behaviour depends on, or what it makes of them: their content is
+        part of a node's key."""
         return ()
 
     @classmethod

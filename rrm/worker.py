@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +17,7 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
-from rrm.errors import ComponentError, RrmError
+from rrm.errors import RrmError, blamed
 from rrm.job import Job, assemble_node
 from rrm.level import Level, Watch
 from rrm.store import Store
@@ -40,15 +39,13 @@ def train(job: Job, store: Store, watch: Watch) -> None:
     Raises ComponentError for whatever goes wrong in a component, saying in which file: plug-ins are not ours to trust.
     """
     node = assemble_node(job)
-    try:
-        with one_thread():
-            Level(node, store, watch).train()
-    except (RrmError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        raise ComponentError(f"{job.name} ({job.arms[0]}): {type(error).__name__} in {where}: {error}") from error
+    if node.key != job.key:
+        raise RrmError(
+            f"{job.name} ({job.arms[0]}): the code of a component, or a file that one reads, was changed after the "
+            "run began. Run the same command again: what is trained under the old code stays as it is."
+        )
+    with blamed(f"{job.name} ({job.arms[0]})"), one_thread():
+        Level(node, store, watch).train()
 
 
 def cores() -> int:
@@ -111,7 +108,8 @@ def pool(count: int, folder: Path, progress: Progress) -> Iterator[Callable[[Job
             if isinstance(error, BrokenProcessPool):
                 raise RrmError(_DIED) from None
             raise
-    events.put(None)
+        finally:
+            events.put(None)
     listener.join()
 
 

@@ -12,10 +12,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import STUDY, Rrm
+
+from rrm.errors import RrmError
+from rrm.job import jobs
+from rrm.plan import Study
+from rrm.store import Store
+from rrm.worker import train
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +60,17 @@ WRONG_PLANS = {
     "unknown assistant": (
         changed(("careless-adder", "carless-adder")),
         ["cast.assistant", "Did you mean 'careless-adder'"],
+    ),
+    "a network that cannot be built": (
+        changed(
+            ('"careless-adder", slip = 0.5', '"word-transformer", width = 10, heads = 4'),
+            ("column-sum", "glossary"),
+            (", length = 4", ""),
+            (", length = 16", ", level = 1"),
+            ("block = ", "left = "),
+            ('"best-of-n", n = 4', '"regression"'),
+        ),
+        ["word-transformer", "cannot read items"],
     ),
     "unknown evaluator": (changed(('"simulated"', '"simulatd"')), ["cast.evaluator", "Did you mean 'simulated'"]),
     "unknown reward trainer": (changed(('"tally"', '"taly"')), ["cast.reward", "Did you mean 'tally'"]),
@@ -222,6 +240,18 @@ COMPONENT_FILES = {
     "is not Python": ("class Mine(\n", "Mine", ["cannot be imported", "SyntaxError"]),
     "lacks the class": ("class Mien: ...\n", "Mine", ["defines no 'Mine'", "Did you mean 'Mien'"]),
     "has a class of no role": ("class Mine: ...\n", "Mine", ["is not a", "subclass of rrm."]),
+    "cannot be begun": (
+        "from rrm import Assistant\nclass Mine(Assistant):\n    def __init__(self, settings=None):\n        1 / 0\n"
+        "    def respond(self, items, *, n=1, seeds):\n        return []\n",
+        "Mine",
+        ["ZeroDivisionError in mine.py:4"],
+    ),
+    "cannot say whether it fits": (
+        "from rrm import Assistant\nclass Mine(Assistant):\n    def check(self, task):\n        1 / 0\n"
+        "    def respond(self, items, *, n=1, seeds):\n        return []\n",
+        "Mine",
+        ["node.block", "ZeroDivisionError in mine.py:4"],
+    ),
     "has a class of another role": (
         "from rrm import Selection\nclass Mine(Selection): ...\n",
         "Mine",
@@ -515,6 +545,35 @@ def test_a_failed_gate_may_stop_what_would_be_built_on_it(study: Path, rrm: Rrm)
     nodes = json.loads(rrm("report", out, "--json").out)["arms"][0]["nodes"]
     assert nodes["block"]["truth"] is not None
     assert nodes["total"]["truth"] is None
+
+
+@pytest.mark.parametrize("first", ["lenient", "strict"])
+def test_a_gate_stops_only_the_arm_that_says_so(first: str, study: Path, rrm: Rrm) -> None:
+    """Two arms share every node; one goes on after a failed gate, and the other must not rely on what failed."""
+    arms = {"lenient": 'gate = "warn"', "strict": 'gate = "stop"'}
+    second = next(name for name in arms if name != first)
+    more = "".join(f"\n[arm.{name}]\n{arms[name]}\n" for name in (first, second))
+    text = study.read_text().replace("gate = { items = 4 }", "gate = { items = 4, agreement = 1.0 }")
+    study.write_text(text.replace("slip = 0.5", "slip = 1.0") + more)
+    out = study.with_name("out")
+    both = rrm("run", study, "--out", out, "-w", 1)
+    assert both.code == 1
+    assert "block (strict, seed 7) did not pass its gate" in one_line(both.err)
+    nodes = json.loads(rrm("report", out, "--json").out)["arms"][0]["nodes"]
+    assert nodes["total"]["truth"] is not None
+    alone = rrm("run", study, "--out", study.with_name("alone"), "-w", 1, "--arm", "lenient")
+    assert alone.code == 0
+
+
+def test_code_that_changes_while_a_run_goes_on(study: Path, tmp_path: Path) -> None:
+    source = "from rrm_assistants.careless_adder import CarelessAdder\nclass Mine(CarelessAdder):\n    version = 1\n"
+    (tmp_path / "mine.py").write_text(source)
+    study.write_text(study.read_text().replace('"careless-adder"', f'"{tmp_path / "mine.py"}:Mine"'))
+    job, *_ = jobs(Study.load(study))[0]
+    store = Store(tmp_path / "out")
+    with pytest.raises(RrmError, match=r"block \(run.*was changed after the run began"):
+        train(replace(job, key="0" * 16), store, lambda *_: None)
+    assert store.places() == []
 
 
 def test_no_exam_leaves_figures_empty(study: Path, rrm: Rrm) -> None:

@@ -529,3 +529,9 @@ def test_column_sum_runs_at_its_small_size(rrm: Rrm, tmp_path: Path) -> None:
     assert said.code == 0
     arms = json.loads(rrm("report", tmp_path / "out", "--json").out)["arms"]
     assert [a["arm"]["name"] for a in arms] == ["recursive", "unassisted", "oracle"]
+
+
+def test_a_run_bears_the_title_of_its_plan(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    out = tmp_path / "out"
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
+    assert json.loads(rrm("report", out, "--json").out)["title"] == "Sums in two levels, small."

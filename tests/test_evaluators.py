@@ -46,6 +46,7 @@ from rrm import (
     Text,
 )
 from rrm.evaluators.terminal import Terminal
+from rrm.identity import identity
 from rrm.registry import EVALUATORS, TASKS
 from rrm.testing import check_evaluator
 
@@ -399,6 +400,21 @@ def test_replay_says_what_was_said(tmp_path: Path) -> None:
     assert "not judged" in gone.reason
     only = _say(cases[:4], use="replay", run=str(tmp_path), evaluator="ann")
     assert [f.evaluator for f in only] == ["replay"] * 3 + ["ann"]
+
+
+def test_a_replay_depends_on_what_was_said_and_on_nothing_else_of_the_run(tmp_path: Path) -> None:
+    cases = _many(0.9, 0.2, count=4)
+    store = Store(tmp_path)
+    store.append("node-a", "0/feedback", _say(cases[:2]), first=0)
+
+    def key() -> object:
+        return identity(EVALUATORS.build("replay", {"run": str(tmp_path)}))
+
+    before = key()
+    store.append("node-b", "0/cases", cases, first=0)
+    assert key() == before
+    store.append("node-b", "0/feedback", _say(cases[2:]), first=0)
+    assert key() != before
 
 
 def test_replay_needs_a_run(tmp_path: Path) -> None:

@@ -103,6 +103,15 @@ OTHERS = {
 EVERY = {**FEEDBACKS, **OTHERS}
 
 
+def test_a_changed_copy_has_an_id_of_its_own() -> None:
+    item = Item(task="t", prompt="one")
+    before = item.id, item.body
+    other = item.model_copy(update={"prompt": "two"})
+    assert other == Item(task="t", prompt="two")
+    assert (other.id, other.body) == (Item(task="t", prompt="two").id, Item(task="t", prompt="two").body)
+    assert (item.id, item.body) == before
+
+
 def test_no_record_type_is_left_out() -> None:
     known = {n for n, v in vars(records).items() if isinstance(v, type) and issubclass(v, Record)}
     assert known - {"Record", "_Feedback"} <= EVERY.keys()

@@ -139,6 +139,43 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(workers: str, study: 
     assert not list(out.rglob("*.part*"))
 
 
+POLICY_GRADIENT = """
+effort = { rounds = 2, cases = 12, exam = 8 }
+gate = "off"
+[cast]
+assistant = { use = "deep-sets" }
+reward = { use = "bradley-terry", steps = 3, last_steps = 3 }
+policy = { use = "policy-gradient", steps = 3, last_steps = 3, batch = 8 }
+[node.sum-0]
+task = { use = "handwriting", level = 0 }
+"""
+
+
+@pytest.mark.parametrize("saved", [0, 1])
+def test_chance_within_a_network_is_the_same_after_a_stop(
+    saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws too: whether somebody proposed answers before a round is learnt from must not matter to it."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text(POLICY_GRADIENT)
+    build.run(_study(plan), Store(tmp_path / "whole"), workers=1)
+    save, left = Store.save_agent, saved
+
+    def stops(self: Store, *given: object) -> None:
+        nonlocal left
+        if left == 0:
+            raise Crash
+        left -= 1
+        save(self, *given)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "save_agent", stops)
+        with pytest.raises(Crash):
+            build.run(_study(plan), Store(tmp_path / "parts"), workers=1)
+    build.run(_study(plan), Store(tmp_path / "parts"), workers=1)
+    assert kill.differences(kill.contents(tmp_path / "parts"), kill.contents(tmp_path / "whole")) == []
+
+
 class Crash(BaseException):
     """Stands for the power being cut: nothing catches it."""
 

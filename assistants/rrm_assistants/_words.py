@@ -27,10 +27,6 @@ class WordLearner(Learner):
 
     settings: Settings
 
-    def check(self, task: Task) -> None:
-        super().check(task)
-        self.vocabulary(task)
-
     def vocabulary(self, task: Task) -> Sequence[str]:
         """Raises PlanError if the task does not say it."""
         vocabulary = task.vocabulary()

@@ -81,14 +81,15 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
 
 
 def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> None:
-    from rrm.errors import ComponentError
+    from rrm.errors import ComponentError, blamed
     from rrm.plan import assignment
 
     component = _built(what, dict(assignment(s) for s in sets))
-    try:
-        said = _held_to_contract(component, on)
-    except AssertionError as error:
-        raise ComponentError(f"{what}: {error}") from None
+    with blamed(what):
+        try:
+            said = _held_to_contract(component, on)
+        except AssertionError as error:
+            raise ComponentError(f"{what}: {error}") from None
     typer.echo(f"{what}: {said}")
 
 

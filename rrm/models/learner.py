@@ -60,14 +60,15 @@ class TorchAssistant(Assistant):
         if source is not None:
             misfit = f"the weights to start from are of another network than {self.name()!r}"
             weights.adopt(network, source.network.state_dict(), misfit)
-        return self.successor(network, {})
+        return self.successor(network.eval(), {})
 
     def save(self, folder: Path) -> None:
         weights.save_all(folder, self.network, self.memory)
 
     def load(self, folder: Path) -> Assistant:
         network = copy.deepcopy(self.network)
-        return self.successor(network, weights.restore_all(folder, network))
+        memory = weights.restore_all(folder, network)
+        return self.successor(network.eval(), memory)
 
 
 def torch_in(assistant: Assistant | None) -> TorchAssistant | None:
@@ -176,8 +177,8 @@ def _read_a_few(kind: type[Learner], settings: str, of: type[Task], its: str) ->
     """Once for all arms and seeds, since a network is built for it."""
     learner, task = kind(kind.Settings.model_validate_json(settings)), of(of.Settings.model_validate_json(its))
     items = drawn(task)
-    reader = learner.prepare(task, seed=Seed(0)).network.eval()
     try:
+        reader = learner.prepare(task, seed=Seed(0)).network
         with torch.inference_mode():
             reader(reader.encode(items))
     except PlanError:
