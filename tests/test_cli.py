@@ -452,6 +452,27 @@ def test_new_writes_something_that_works_and_says_what_is_next(
     assert ruff.returncode == 0, ruff.stdout
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("task", "item"),
+        ("task", "random"),
+        ("wrapper", "frames"),
+        ("evaluator", "ranking"),
+        ("reward-trainer", "votes"),
+        ("task", "none"),
+    ],
+)
+def test_new_takes_no_name_that_means_something_else(
+    kind: str, name: str, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = rrm("new", kind, name)
+    assert said.code == 2
+    assert f"would be called {name.capitalize()}" in re.sub(r"[\s│]+", " ", said.err)
+    assert list(tmp_path.iterdir()) == []
+
+
 OWN = """
 effort = { rounds = 2, cases = 20, candidates = 3, exam = 20 }
 gate = { items = 10 }
