@@ -94,12 +94,13 @@ def _state(store: Store, key: str) -> str:
 
 def _case(store: Store, wanted: str, console: Console) -> None:
     from rrm.errors import RrmError
-    from rrm.prune import superseded
+    from rrm.records import Arm, slots
 
     keys = _keys(store)
-    replaced = {node.key for node in superseded(store)}
+    arms = store.read("study", "arms", Arm).values()
+    newest = {key for slot in slots(arms) for key in slot[-1].nodes.values()}
     names: dict[str, list[str]] = {}
-    for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] in replaced):  # what counts comes first
+    for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] not in newest):  # what counts comes first
         names.setdefault(name, []).append(key)
     key, stream, number = _place(store, wanted, names)
     found = _read(store, key, stream)
