@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from rrm.errors import GateFailed, RrmError, StoreError, Unfinished
 from rrm.job import Job, assemble_node, is_published, jobs
 from rrm.plan import Study
-from rrm.records import Arm, GateResult
+from rrm.records import Arm, GateResult, slots
 from rrm.store import Store
 from rrm.worker import Progress, cores, pool, train
 
@@ -30,8 +29,8 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
     wanted, arms = jobs(study)
     with alone(store.folder):
         # of an arm that is recorded with several plans, the last one counts
-        latest = {_setting(a): a.id for a in store.read("study", "arms", Arm).values()}
-        store.append("study", "arms", [a for a in arms if latest.get(_setting(a)) != a.id])
+        latest = {slot[-1].id for slot in slots(store.read("study", "arms", Arm).values())}
+        store.append("study", "arms", [a for a in arms if a.id not in latest])
         for job in wanted:
             if is_published(store, job.key):
                 store.tidy_agents(job.key, "published")
@@ -44,10 +43,6 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
             scheduler.in_this_process()
         else:
             scheduler.in_processes(count)
-
-
-def _setting(arm: Arm) -> str:
-    return json.dumps([arm.name, arm.seed, arm.varied], sort_keys=True)
 
 
 @contextmanager

@@ -2,59 +2,74 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from rrm.build import alone
 from rrm.errors import RrmError
 from rrm.plan import Plan
-from rrm.records import Arm
+from rrm.records import Arm, slots
 from rrm.registry import EVALUATORS, in_file
 from rrm.store import Store
 
 
 @dataclass(frozen=True)
 class Superseded:
-    """A node of which only earlier plans of an arm speak."""
+    """A node of which only plans speak that a later, finished one replaced."""
 
     key: str
     name: str
-    by_person: bool
-    """Whether a person judged it, or may have: then its record is kept."""
+    unique: bool
+    """Whether what was said of it can, or may, not be said again, as by a person: then its record is kept."""
 
 
 def superseded(store: Store) -> list[Superseded]:
-    """The nodes in the record that no arm's latest plan holds, in the order of the record."""
-    arms = list(store.read("study", "arms", Arm).values())
-    latest = {setting(arm): arm for arm in arms}
-    current = {key for arm in latest.values() for key in arm.nodes.values()}
+    """The nodes that no arm's newest finished plan, nor one after it, holds; in the order of the record.
+
+    A plan that did not come to its end replaces nothing: it may never.
+    """
+    recorded = slots(store.read("study", "arms", Arm).values())
+    current = {key for slot in recorded for arm in _counting(store, slot) for key in arm.nodes.values()}
     found: dict[str, Superseded] = {}
-    for arm in arms:
+    for arm in (arm for slot in recorded for arm in slot):
         for name, key in arm.nodes.items():
-            if key not in current and not (key in found and found[key].by_person):
-                found[key] = Superseded(key, name, _by_person(arm, name))
+            if key not in current and not (key in found and found[key].unique):
+                found[key] = Superseded(key, name, _unique(arm, name))
     return list(found.values())
 
 
-def setting(arm: Arm) -> str:
-    """What an arm is known by: of several of one setting, the last counts."""
-    return json.dumps([arm.name, arm.seed, arm.varied], sort_keys=True)
+def prunable(store: Store) -> list[Superseded]:
+    """Those of them of which anything is left to delete."""
+    return [
+        node
+        for node in superseded(store)
+        if store.has_agents(node.key) or (store.streams(node.key) and not node.unique)
+    ]
 
 
 def prune(store: Store) -> None:
-    """Delete the agents of superseded nodes, and their records, but of those that a person judged.
+    """Delete the agents of superseded nodes, and their records, but what cannot be said again.
 
     Raises StoreError if another run holds the folder.
     """
     with alone(store.folder):
-        for node in superseded(store):
-            store.forget(node.key, records=not node.by_person)
+        for node in prunable(store):
+            store.forget(node.key, records=not node.unique)
+        store.compact()
 
 
-def _by_person(arm: Arm, name: str) -> bool:
+def _counting(store: Store, slot: list[Arm]) -> list[Arm]:
+    """Of one arm's plans the newest that is trained to its end, and those after it; all, if none is."""
+    done = [i for i, arm in enumerate(slot) if all(store.has_agent(key, "published") for key in arm.nodes.values())]
+    return slot[done[-1] if done else 0 :]
+
+
+def _unique(arm: Arm, name: str) -> bool:
     """Where it is not known, yes: the code of a file that a record names is not run to find out."""
     try:
-        evaluator = Plan.model_validate(arm.plan).node[name].cast.evaluator
-        return in_file(evaluator.use) or evaluator.kind(EVALUATORS).interactive
+        use = Plan.model_validate(arm.plan).node[name].cast.evaluator
+        if in_file(use.use):
+            return True
+        evaluator = use.build(EVALUATORS, name)
     except (RrmError, ValueError, KeyError):
         return True
+    return not evaluator.reproducible or bool(evaluator.reads())  # what it says again stands in a file: `replay`

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -270,6 +272,19 @@ class Arm(Record):
     def label(self) -> str:
         """For people: "recursive, seed 0, effort.cases 1000"."""
         return ", ".join([self.name, f"seed {self.seed}", *(f"{k} {v}" for k, v in self.varied.items())])
+
+    @property
+    def slot(self) -> str:
+        """What it is known by: recorded arms of one slot are one arm, with an earlier plan and with later ones."""
+        return json.dumps([self.name, self.seed, self.varied], sort_keys=True)
+
+
+def slots(arms: Iterable[Arm]) -> list[list[Arm]]:
+    """Recorded arms by slot, each slot in the order of the record: its last one is the newest."""
+    found: dict[str, list[Arm]] = {}
+    for arm in arms:
+        found.setdefault(arm.slot, []).append(arm)
+    return list(found.values())
 
 
 FEEDBACK: TypeAdapter[Feedback] = TypeAdapter(Feedback)

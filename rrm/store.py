@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -181,15 +182,16 @@ class Store:
     # -- agents -------------------------------------------------------------------------------------------------
 
     def agent_folder(self, node: str, moment: str) -> Path:
-        """Where a node's weights at that moment lie (or would lie)."""
-        return self.folder / "agents" / node / moment
+        """Where a node's weights at that moment lie (or would lie). Raises StoreError if `node` is no node's key: a
+        record from elsewhere may name any path in its place."""
+        return self._agents(node) / moment
 
     def has_agent(self, node: str, moment: str) -> bool:
         return (self.agent_folder(node, moment) / "saved.json").is_file()
 
     def save_agent(self, node: str, moment: str, write: Callable[[Path], None]) -> None:
         """Let `write` fill a folder, then put it in place in one step: no reader ever sees half of it."""
-        final = self.agent_folder(node, moment)
+        final = self._own_agents(node) / moment
         part = final.with_name(f"{moment}.part-{os.getpid()}")
         with self._explained():
             shutil.rmtree(part, ignore_errors=True)
@@ -236,8 +238,10 @@ class Store:
 
     def tidy_agents(self, node: str, final: str) -> None:
         """Remove what an interrupted run left beside a node's final agent."""
+        folder = self._own_agents(node)
         with self._explained():
-            for path in self.agent_folder(node, final).parent.iterdir():
+            _remove(_doomed(folder))
+            for path in folder.iterdir():
                 if path.name != final:
                     _remove(path)
 
@@ -247,17 +251,49 @@ class Store:
             _remove(self.agent_folder(node, moment))
 
     def has_agents(self, node: str) -> bool:
-        """Whether any weights of a node are there, published or not."""
-        return (self.folder / "agents" / node).is_dir()
+        """Whether any weights of a node are there, published or not, or half deleted."""
+        folder = self._agents(node)
+        return folder.is_dir() or _doomed(folder).is_dir()
 
     def forget(self, node: str, *, records: bool) -> None:
-        """Delete a node's weights, and (with `records`) all that was recorded of it."""
+        """Delete a node's weights, and (with `records`) all that was recorded of it.
+
+        The weights go first, in one step: cut off anywhere, no node counts as trained that has no record. Raises
+        StoreError, and deletes nothing, if `node` is no node's key or a link leads out of the run's folder.
+        """
+        folder = self._own_agents(node)
+        doomed = _doomed(folder)
         with self._explained():
+            _remove(doomed)  # a deletion that was cut off
+            if folder.exists():
+                folder.rename(doomed)
+                _sync(folder.parent)
+                _remove(doomed)
             if records:
                 with self._engine.begin() as db:
                     db.execute(_records.delete().where(_records.c.node == node))
                     db.execute(_timings.delete().where(_timings.c.node == node))
-            _remove(self.folder / "agents" / node)
+
+    def compact(self) -> None:
+        """Give the room of what was deleted back to the disk."""
+        with self._explained(), self._reader.connect() as db:  # its connections begin no transaction
+            db.exec_driver_sql("VACUUM")
+            db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _agents(self, node: str) -> Path:
+        if not _KEY.fullmatch(node):
+            raise StoreError(f"{self.folder}: {node!r} is not the key of a node (16 hex digits). {_ALTERED}")
+        return self.folder / "agents" / node
+
+    def _own_agents(self, node: str) -> Path:
+        """The folder of all of a node's weights, which may be changed. Raises StoreError if a link leads elsewhere."""
+        folder = self._agents(node)
+        if folder.resolve() != self.folder.resolve() / "agents" / node:
+            raise StoreError(
+                f"{folder}: a link leads out of the run's folder, and nothing there is changed. Remove the link; to "
+                "keep agents on another disk, give a whole folder there as --out."
+            )
+        return folder
 
     # -- the tables ---------------------------------------------------------------------------------------------
 
@@ -325,6 +361,8 @@ class Store:
 
 
 _ELSEWHERE = "Give another --out, or restore it from a copy."
+_ALTERED = "The record was not made by rrm, or it was altered."
+_KEY = re.compile("[0-9a-f]{16}")
 
 
 def _advice(reason: str) -> str:
@@ -378,6 +416,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _doomed(folder: Path) -> Path:
+    """What a node's folder is called while it is deleted."""
+    return folder.with_name(f"{folder.name}.part")
 
 
 def _copy(source: Path, folder: Path) -> None:

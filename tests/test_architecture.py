@@ -84,7 +84,7 @@ def imports(node: ast.AST) -> Iterator[str]:
             assert child.level == 0, "imports are absolute"
             for alias in child.names:
                 below = f"{child.module}.{alias.name}"
-                if below != "rrm.__version__":  # which stands in the front door itself
+                if below not in ("rrm.__version__", "rrm.__all__"):  # which stand in the front door itself
                     yield below if below in MODULES else str(child.module)
         elif not is_type_checking(child):
             yield from imports(child)

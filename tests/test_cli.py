@@ -287,25 +287,6 @@ def test_superseded_nodes_are_marked_and_pruned(trained: Path, study: Path, rrm:
     assert rrm(*again, "node.total.effort.cases=6").code == 0, "and may be trained once more"
 
 
-def test_what_a_person_judged_is_never_pruned(trained: Path, study: Path, rrm: Rrm) -> None:
-    store = Store(trained)
-    (arm,) = store.read("study", "arms", Arm).values()
-    plan = json.loads(json.dumps(arm.plan))
-    plan["node"]["total"]["cast"]["evaluator"] = {"use": "terminal"}
-    plan["node"]["block"]["cast"]["evaluator"] = {"use": "gone.py:Gone"}
-    store.append("study", "arms", [arm.model_copy(update={"plan": plan, "nodes": {"total": "said", "block": "file"}})])
-    item = Item(task="column-sum", prompt="1")
-    case = Case(item=item, responses=(Response(item=item.id, text="1"),) * 2, place="0/0")
-    for key in ("said", "file"):
-        store.append(key, "0/feedback", [Preference(case=case.id, evaluator="ann", first_better=1.0)])
-        store.save_agent(key, "published", lambda folder: None)
-    store.append("study", "arms", [arm.model_copy(update={"title": "later"})])
-    assert rrm("prune", trained, "--yes").out.count("agent (its judgements are kept)") == 2
-    for key in ("said", "file"):
-        assert store.length(key, "0/feedback") == 1
-        assert not store.has_agents(key)
-
-
 def test_python_m_rrm_is_rrm() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "rrm", "--version"], capture_output=True, text=True, check=True, env=ENVIRONMENT
@@ -317,13 +298,18 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07[bold]x[/bold]\u202egnp.exe\r\n<script>\x00"
 
 
 def test_whatever_an_agent_said_is_shown_as_text(tmp_path: Path, rrm: Rrm) -> None:
-    item = Item(task="column-sum", prompt=HOSTILE)
+    item = Item(task=HOSTILE, prompt=HOSTILE)
     case = Case(item=item, responses=(Response(item=item.id, text=HOSTILE, agent=HOSTILE),) * 2, place="0/0")
     store = Store(tmp_path)
-    store.append("key", "0/cases", [case])
-    store.append("key", "0/feedback", [Preference(case=case.id, evaluator=HOSTILE, first_better=1.0)])
-    store.append("study", "arms", [Arm(name=HOSTILE, seed=0, plan={}, nodes={HOSTILE: "key"})])
-    for said in (rrm("show", tmp_path), rrm("show", tmp_path, "key/0/0"), rrm("show", tmp_path, HOSTILE.strip("\x00"))):
+    key = "0123456789abcdef"
+    store.append(key, "0/cases", [case])
+    store.append(key, "0/feedback", [Preference(case=case.id, evaluator=HOSTILE, first_better=1.0)])
+    store.append("study", "arms", [Arm(name=HOSTILE, seed=0, plan={}, nodes={HOSTILE: key})])
+    for said in (
+        rrm("show", tmp_path),
+        rrm("show", tmp_path, f"{key}/0/0"),
+        rrm("show", tmp_path, HOSTILE.strip("\x00")),
+    ):
         text = said.out + said.err
         assert text
         assert not re.search("[\x00\x1b\x07\u202e\r]", text)
@@ -450,6 +436,27 @@ def test_new_writes_something_that_works_and_says_what_is_next(
         check=False,
     )
     assert ruff.returncode == 0, ruff.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("task", "item"),
+        ("task", "random"),
+        ("wrapper", "frames"),
+        ("evaluator", "ranking"),
+        ("reward-trainer", "votes"),
+        ("task", "none"),
+    ],
+)
+def test_new_takes_no_name_that_means_something_else(
+    kind: str, name: str, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = rrm("new", kind, name)
+    assert said.code == 2
+    assert f"would be called {name.capitalize()}" in re.sub(r"[\s│]+", " ", said.err)
+    assert list(tmp_path.iterdir()) == []
 
 
 OWN = """

@@ -29,6 +29,7 @@ class Lazy(Wrapper):
 '''
 
 HELPED = 'helped_by = { block = { node = "block", wrapped_in = ["mine.py:Lazy"] } }'
+KEY = "0123456789abcdef"
 PLAN = STUDY.replace('helped_by = { block = "block" }', HELPED)
 
 
@@ -130,9 +131,9 @@ def test_a_run_into_a_folder_of_somebody_else_runs_none_of_their_code(
     """The plan is one's own; the record, with an arm that it does not have, is not."""
     out = tmp_path / "theirs"
     theirs = {"seed": 0, "folder": str(place), "node": {"block": FOREIGN[what]}}
-    Store(out).append("study", "arms", [Arm(name="theirs", seed=0, plan=theirs, nodes={"block": "k"})])
-    Store(out).save_agent("k", "published", lambda folder: None)
-    Store(out).spend("k", {"ask": 1.0})
+    Store(out).append("study", "arms", [Arm(name="theirs", seed=0, plan=theirs, nodes={"block": KEY})])
+    Store(out).save_agent(KEY, "published", lambda folder: None)
+    Store(out).spend(KEY, {"ask": 1.0})
     rrm("plan", study, "--out", out)
     said = rrm("run", study, "--out", out, "-w", 1)
     assert not (place / "ran").exists()

@@ -198,3 +198,10 @@ def test_what_counts_as_how_many_comparisons() -> None:
 def test_an_arm_says_in_words_what_it_is() -> None:
     arm = records.Arm(name="plain", seed=0, varied={"effort.rounds": 1}, plan={}, nodes={})
     assert arm.label == "plain, seed 0, effort.rounds 1"
+
+
+def test_arms_are_one_arm_if_name_and_seed_and_what_varies_agree() -> None:
+    first = records.Arm(name="plain", seed=0, varied={"a": 1, "b": 2}, plan={}, nodes={})
+    later = first.model_copy(update={"varied": {"b": 2, "a": 1}, "plan": {"x": 1}, "title": "again"})
+    others = [first.model_copy(update=u) for u in ({"name": "other"}, {"seed": 1}, {"varied": {"a": 1}})]
+    assert records.slots([first, *others, later]) == [[first, later], *([other] for other in others)]

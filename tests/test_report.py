@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -101,18 +102,24 @@ def gate(passed: bool) -> GateResult:
     )  # fmt: skip
 
 
+def keyed(name: str) -> str:
+    """The key of a node that is called so here."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 def arm(name: str, seed: int, nodes: dict[str, str], **more: Any) -> Arm:
     plan: dict[str, Any] = {"seed": seed, "node": {"whole": {"helped_by": more.pop("helped_by", {})}}}
-    return Arm(name=name, seed=seed, plan=plan, nodes=nodes, varied=more)
+    return Arm(name=name, seed=seed, plan=plan, nodes={n: keyed(k) for n, k in nodes.items()}, varied=more)
 
 
-def publish(store: Store, key: str) -> None:
-    store.save_agent(key, "published", lambda folder: None)
+def publish(store: Store, name: str) -> None:
+    store.save_agent(keyed(name), "published", lambda folder: None)
 
 
-def filled(store: Store, key: str, answers: str, *, first: str = "0000", help: bool = True) -> None:
+def filled(store: Store, name: str, answers: str, *, first: str = "0000", help: bool = True) -> None:
     """A node that was trained for two rounds on three cases, and is finished."""
-    publish(store, key)
+    publish(store, name)
+    key = keyed(name)
     scores = ((4, 3, 2, 1), (3, 4, 2, 1), (1, 4, 4, 1), (4, 1, 3, 2))  # right, right, a tie with the nearest, wrong
     drawn = exam("zero-shot", first, trained_on=("2", "2", "1"))
     store.append(key, "exam", [drawn, exam("round-0", first), exam("round-1", answers, scores=scores)])
@@ -213,7 +220,7 @@ def test_exact_json(study: Store) -> None:
 
 def test_missing_figures_are_null(store: Store) -> None:
     store.append("study", "arms", [arm("recursive", 0, {"part": "done", "whole": "never-trained"})])
-    store.append("done", "exam", [Exam(moment="zero-shot", prompts=(), answers=()), exam("round-0", "0120")])
+    store.append(keyed("done"), "exam", [Exam(moment="zero-shot", prompts=(), answers=()), exam("round-0", "0120")])
     publish(store, "done")
     found = report(store).to_json()
     part, whole = (found["arms"][0]["nodes"][n] for n in TREE)
@@ -231,7 +238,7 @@ def test_missing_figures_are_null(store: Store) -> None:
 
 
 def test_the_last_round_of_an_unfinished_node_is_not_its_truth(study: Store) -> None:
-    study.drop_agent("recursive1", "published")
+    study.drop_agent(keyed("recursive1"), "published")
     found = report(study)
     data = found.to_json()
     node = next(a for a in data["arms"] if a["arm"]["name"] == "recursive" and a["seed"] == 1)["nodes"]["whole"]
@@ -266,7 +273,7 @@ def test_code_in_a_file_that_a_record_names_runs_only_if_it_is_trusted(
     if where == "edge":
         top["helped_by"] = {"block": {"node": "part", "wrapped_in": [evil]}}
     plan = {"seed": 0, "node": {"whole": top, "part": part}}
-    store.append("study", "arms", [Arm(name="recursive", seed=0, plan=plan, nodes={"whole": "k"}, varied={})])
+    store.append("study", "arms", [Arm(name="recursive", seed=0, plan=plan, nodes={"whole": keyed("k")}, varied={})])
     with pytest.raises(RrmError, match=r"names code in a file, .*evil\.py:Own'.*--trust") as refused:
         Report.from_store(store)
     assert "\n" not in str(refused.value)
@@ -287,8 +294,8 @@ def test_abstentions_are_told(store: Store) -> None:
         for number, mute in enumerate(
             case(str(i % 4), "0", "1", exhibits=(helped(name, str(i)),)) for i in range(silent)
         ):
-            store.append(name, f"{2 + number}/cases", [mute])
-            store.append(name, f"{2 + number}/feedback", [Abstention(case=mute.id, evaluator="x", reason="?")])
+            store.append(keyed(name), f"{2 + number}/cases", [mute])
+            store.append(keyed(name), f"{2 + number}/feedback", [Abstention(case=mute.id, evaluator="x", reason="?")])
     found = report(store)
     nodes = {a["arm"]["name"]: a["nodes"]["whole"]["abstained"] for a in found.to_json()["arms"]}
     assert nodes == {"recursive": 0, "unassisted": 0.25, "oracle": 0.5}
@@ -375,8 +382,8 @@ def test_shared_nodes_are_read_once_and_each_truth_asked_once(study: Store, monk
 
 
 def test_coverage_remembers_every_round(store: Store) -> None:
-    store.append("k", "0/cases", [case("1", "1", "3"), case("2", "3", "1")])
-    store.append("k", "1/cases", [case("1", "0", "3"), case("3", "0", "1")])
+    store.append(keyed("k"), "0/cases", [case("1", "1", "3"), case("2", "3", "1")])
+    store.append(keyed("k"), "1/cases", [case("1", "0", "3"), case("3", "0", "1")])
     store.append("study", "arms", [arm("recursive", 0, {"whole": "k"})])
     assert report(store).to_json()["arms"][0]["nodes"]["whole"]["coverage"] == 0.333333
 
@@ -407,7 +414,7 @@ def test_a_broken_truth_is_explained(study: Store, monkeypatch: pytest.MonkeyPat
 # -- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def big(store: Store, key: str, share: float, *, tree: float | None = None, reward: float = 1.0) -> None:
+def big(store: Store, name: str, share: float, *, tree: float | None = None, reward: float = 1.0) -> None:
     """400 held-out items of which a share is right, and a reward model that is right on another share."""
     prompts = tuple(str(i % 4) for i in range(400))
 
@@ -419,8 +426,8 @@ def big(store: Store, key: str, share: float, *, tree: float | None = None, rewa
     )  # fmt: skip
     exams = [Exam(moment="tree", prompts=prompts, answers=answered(tree))] if tree is not None else []
     last = Exam(moment="round-0", prompts=prompts, answers=answered(share), scores=scores)
-    store.append(key, "exam", [*exams, last])
-    publish(store, key)
+    store.append(keyed(name), "exam", [*exams, last])
+    publish(store, name)
 
 
 def sentences(store: Store, shares: dict[str, float], **more: float) -> str:
@@ -567,13 +574,13 @@ def hostile(store: Store) -> Iterator[None]:
         text = text.encode("utf-8", "replace").decode()  # the record is UTF-8: no lone surrogate gets into it
         bad = Exhibit(title=text, text=text, agent=text, query=helped("1", "1").query)
         c = case("1", text + "A", "1", exhibits=(bad, Exhibit(kind="critique", text=text)))
-        key = f"k{i}"
+        key = keyed(f"k{i}")
         store.append(key, "0/cases", [c])
         store.append(key, "0/feedback", [said(c, i % 2)])
         store.append(key, "0/answers/0", [bad])
         store.append(key, "exam", [exam("round-0", "0123")])
         name = text[:3000]
-        store.append("study", "arms", [arm(name, i, {"whole": key}, **{name: name})])
+        store.append("study", "arms", [arm(name, i, {"whole": f"k{i}"}, **{name: name})])
         yield
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -16,6 +18,7 @@ from rrm import Item, MissingWeights, Response, Store, StoreError, store
 from rrm.records import FEEDBACK, Preference
 
 ROOT = Path(__file__).parent.parent
+KEY = "0123456789abcdef"
 
 
 def items(*prompts: str) -> list[Item]:
@@ -220,30 +223,30 @@ def test_an_agent_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(StoreError, match=r"No space left on device\. Free some space"):
-        kept.save_agent("n", "round-0", half)
-    assert not kept.has_agent("n", "round-0")
-    assert list((tmp_path / "agents" / "n").iterdir()) == []
-    kept.save_agent("n", "round-0", lambda folder: (folder / "weights").write_text("w"))
-    assert (kept.check_agent("n", "round-0") / "weights").read_text() == "w"
+        kept.save_agent(KEY, "round-0", half)
+    assert not kept.has_agent(KEY, "round-0")
+    assert list((tmp_path / "agents" / KEY).iterdir()) == []
+    kept.save_agent(KEY, "round-0", lambda folder: (folder / "weights").write_text("w"))
+    assert (kept.check_agent(KEY, "round-0") / "weights").read_text() == "w"
 
 
 def test_saving_again_replaces_and_promoting_leaves_nothing_else(tmp_path: Path) -> None:
     kept = Store(tmp_path)
     for text in ("old", "newer"):
-        kept.save_agent("n", "round-0", lambda folder, text=text: (folder / "weights").write_text(text))  # type: ignore[misc]
-    (tmp_path / "agents" / "n" / "round-1.part-99").mkdir()
-    (tmp_path / "agents" / "n" / ".DS_Store").write_text("icons")
-    kept.promote_agent("n", "round-0", "published")
-    assert [p.name for p in (tmp_path / "agents" / "n").iterdir()] == ["published"]
-    assert (kept.agent_folder("n", "published") / "weights").read_text() == "newer"
-    kept.promote_agent("n", "round-0", "published")  # again, as a resumed run does
+        kept.save_agent(KEY, "round-0", lambda folder, text=text: (folder / "weights").write_text(text))  # type: ignore[misc]
+    (tmp_path / "agents" / KEY / "round-1.part-99").mkdir()
+    (tmp_path / "agents" / KEY / ".DS_Store").write_text("icons")
+    kept.promote_agent(KEY, "round-0", "published")
+    assert [p.name for p in (tmp_path / "agents" / KEY).iterdir()] == ["published"]
+    assert (kept.agent_folder(KEY, "published") / "weights").read_text() == "newer"
+    kept.promote_agent(KEY, "round-0", "published")  # again, as a resumed run does
 
 
 @pytest.mark.parametrize("spoil", ["missing", "shorter", "altered", "no list", "a list that is none", "gone"])
 def test_weights_that_are_not_as_they_were_saved(spoil: str, tmp_path: Path) -> None:
     kept = Store(tmp_path)
-    kept.save_agent("n", "published", lambda folder: (folder / "weights").write_text("w" * 10))
-    folder = kept.agent_folder("n", "published")
+    kept.save_agent(KEY, "published", lambda folder: (folder / "weights").write_text("w" * 10))
+    folder = kept.agent_folder(KEY, "published")
     if spoil == "missing":
         (folder / "weights").unlink()
     elif spoil == "shorter":
@@ -258,7 +261,7 @@ def test_weights_that_are_not_as_they_were_saved(spoil: str, tmp_path: Path) -> 
         (folder / "saved.json").unlink()
     named = "weights: " if spoil in ("missing", "shorter", "altered") else ""
     with pytest.raises(MissingWeights, match=f"{named}.*Delete"):
-        kept.check_agent("n", "published")
+        kept.check_agent(KEY, "published")
 
 
 def test_equal_agents_are_saved_as_equal_bytes(tmp_path: Path) -> None:
@@ -267,21 +270,84 @@ def test_equal_agents_are_saved_as_equal_bytes(tmp_path: Path) -> None:
             (folder / name).write_text(name)
 
     for run, names in (("one", "abc"), ("other", "cba")):
-        Store(tmp_path / run).save_agent("n", "published", partial(write, names=names))
-    one, other = ((tmp_path / run / "agents/n/published/saved.json").read_bytes() for run in ("one", "other"))
+        Store(tmp_path / run).save_agent(KEY, "published", partial(write, names=names))
+    one, other = ((tmp_path / run / f"agents/{KEY}/published/saved.json").read_bytes() for run in ("one", "other"))
     assert one == other
 
 
 def test_a_file_in_place_of_a_checkpoint_is_dropped_and_what_cannot_be_is_told(tmp_path: Path) -> None:
     kept = Store(tmp_path)
-    place = kept.agent_folder("n", "round-0")
+    place = kept.agent_folder(KEY, "round-0")
     place.parent.mkdir(parents=True)
     place.write_text("?")
-    kept.drop_agent("n", "round-0")
+    kept.drop_agent(KEY, "round-0")
     assert not place.exists()
-    kept.drop_agent("n", "round-0")  # again, as a resumed run does
+    kept.drop_agent(KEY, "round-0")  # again, as a resumed run does
     with pytest.raises(StoreError, match="No such file"):
-        kept.tidy_agents("nobody", "published")
+        kept.tidy_agents("0" * 16, "published")
+
+
+class Crash(BaseException):
+    """Stands for the power being cut: nothing catches it."""
+
+
+def test_forgetting_may_be_cut_off_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No node counts as trained whose record is gone; and forgetting again, or training again, leaves nothing."""
+    left = 0
+
+    def cutting(place: Any, name: str, *, after: bool = False) -> None:
+        real = getattr(place, name)
+
+        def cut(*given: Any, **more: Any) -> Any:
+            nonlocal left
+            found = real(*given, **more) if after else None
+            left -= 1
+            if left == 0:
+                raise Crash
+            return found if after else real(*given, **more)
+
+        monkeypatch.setattr(place, name, cut)
+
+    for name in ("_remove", "_sync"):
+        cutting(store, name)
+    cutting(Path, "rename")
+    cutting(os, "unlink", after=True)  # within the removal of a folder
+    for again in ("forget", "tidy"):
+        for number in itertools.count(1):
+            left, kept = 0, Store(tmp_path / again / str(number))
+            kept.append(KEY, "s", items("a", "b"))
+            kept.save_agent(KEY, "published", lambda folder: (folder / "weights").write_text("w"))
+            left = number
+            try:
+                kept.forget(KEY, records=True)
+            except Crash:
+                left = 0
+                assert not kept.has_agent(KEY, "published") or kept.length(KEY, "s") == 2, number
+            else:
+                break
+            if again == "forget":
+                kept.forget(KEY, records=True)
+                assert not kept.has_agents(KEY)
+                assert kept.length(KEY, "s") == 0
+            else:
+                kept.save_agent(KEY, "published", lambda folder: None)
+                kept.tidy_agents(KEY, "published")
+            assert not list(kept.folder.rglob("*.part*"))
+        assert number > 5
+
+
+def test_what_was_deleted_is_given_back_to_the_disk(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    for node in ("0" * 16, KEY):
+        kept.append(node, "s", items(*(str(i) * 50 for i in range(1000))))
+    looking = Store(tmp_path, create=False)
+    kept.forget(KEY, records=True)
+    kept.compact()
+    room = (tmp_path / "record.sqlite").stat().st_size
+    assert 100_000 < room < 250_000  # a record takes about 200 bytes
+    assert (looking.length(KEY, "s"), looking.length("0" * 16, "s")) == (0, 1000)
+    kept.append(KEY, "s", items("a"))
+    assert looking.length(KEY, "s") == 1
 
 
 def test_a_folder_that_holds_no_run_stays_as_it_is(tmp_path: Path) -> None:

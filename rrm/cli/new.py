@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from rrm import __all__ as exported
 from rrm.cli import app
 from rrm.cli.templates import TEMPLATES
 
@@ -46,6 +48,8 @@ def new(
         raise typer.BadParameter(f"{name!r}: write words of small letters and digits with dashes, as in word-chain")
     path = out or Path(f"{name.replace('-', '_')}.py")
     class_ = "".join(part.capitalize() for part in name.split("-"))
+    if class_ in _taken(TEMPLATES[kind]):
+        raise typer.BadParameter(f"{name!r}: its class would be called {class_}, which means something else already")
     text = TEMPLATES[kind].replace("CLASS", class_).replace("NAME", name)
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -55,3 +59,14 @@ def new(
     except OSError as error:
         raise RrmError(f"{path}: cannot be written: {error.strerror or error}") from error
     typer.echo(f"{path}\nnext: rrm check {path}:{class_}")
+
+
+def _taken(template: str) -> set[str]:
+    """What a class in it cannot be called: the names that `rrm` exports, that it imports or defines, and Python's."""
+    imported = " ".join(re.findall(r"^(?:from \S+ )?import (.+)", template, re.MULTILINE))
+    return {
+        *exported,
+        *keyword.kwlist,
+        *re.findall(r"\w+", imported),
+        *re.findall(r"^class (\w+)", template, re.MULTILINE),
+    }

@@ -21,21 +21,21 @@ def prune(
     rrm prune runs/glossary
     rrm prune runs/glossary --yes
 
-    What a person judged is kept: of such a node (and of one judged by a component in a file, which may have asked
-    somebody) only the agent goes.
+    A plan replaces an earlier one when all of its nodes are trained. What a person judged is kept: of such a node
+    (and wherever judging again might say something else, or is done by code in a file) only the agent goes.
     """
     from rrm.inert import inert
+    from rrm.prune import prunable
     from rrm.prune import prune as delete
-    from rrm.prune import superseded
     from rrm.store import Store
 
     store = Store(run, create=False)
-    found = [node for node in superseded(store) if store.streams(node.key) or store.has_agents(node.key)]
+    found = prunable(store)
     if not found:
         typer.echo("No node is superseded.")
         return
     for node in found:
-        what = "agent (its judgements are kept)" if node.by_person else "agent and record"
+        what = "agent (its judgements are kept)" if node.unique else "agent and record"
         typer.echo(inert(f"{node.name}  {node.key}  {what}", 200))
     if yes:
         delete(Store(run))

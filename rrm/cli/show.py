@@ -94,12 +94,13 @@ def _state(store: Store, key: str) -> str:
 
 def _case(store: Store, wanted: str, console: Console) -> None:
     from rrm.errors import RrmError
-    from rrm.prune import superseded
+    from rrm.records import Arm, slots
 
     keys = _keys(store)
-    replaced = {node.key for node in superseded(store)}
+    arms = store.read("study", "arms", Arm).values()
+    newest = {key for slot in slots(arms) for key in slot[-1].nodes.values()}
     names: dict[str, list[str]] = {}
-    for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] in replaced):  # what counts comes first
+    for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] not in newest):  # what counts comes first
         names.setdefault(name, []).append(key)
     key, stream, number = _place(store, wanted, names)
     found = _read(store, key, stream)
@@ -159,7 +160,7 @@ def _draw(store: Store, key: str, heading: str, stream: str, number: int, case: 
     from rrm.registry import TASKS
 
     def line(label: str, text: str, style: str = "") -> None:
-        console.print(Text.assemble((f"{label}: ", "bold"), (inert(text), style)), soft_wrap=True)
+        console.print(Text.assemble((f"{inert(label, 400)}: ", "bold"), (inert(text), style)), soft_wrap=True)
 
     console.print(Text(inert(f"{heading}  (case {case.id}, node {key})"), style="dim"), soft_wrap=True)
     line(f"item ({TASKS.kind} {case.item.task})", case.item.prompt)
@@ -167,7 +168,7 @@ def _draw(store: Store, key: str, heading: str, stream: str, number: int, case: 
         line(f"answer {place}", response.text)
     for place, exhibit in enumerate(case.exhibits, start=1):
         asked = f" was asked {exhibit.query.item.prompt!r}" if exhibit.query else ""
-        line(inert(f"help {place}, {exhibit.agent or 'someone'}{asked}", 400), exhibit.text, "cyan")
+        line(f"help {place}, {exhibit.agent or 'someone'}{asked}", exhibit.text, "cyan")
     said: dict[int, Feedback] = store.read(key, f"{stream}/feedback", FEEDBACK)
     if number not in said:
         line("judgement", "not judged yet")

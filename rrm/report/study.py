@@ -13,7 +13,7 @@ from rrm.asking import uncollected
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure
-from rrm.records import Arm
+from rrm.records import Arm, slots
 from rrm.registry import ASSISTANTS, placed
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
@@ -88,11 +88,11 @@ class Study:
     @classmethod
     def read(cls, store: Store, graph_of: GraphOf) -> Study:
         """Raises StoreError or PlanError where the record, or the plans in it, cannot be used."""
-        arms = {(a.name, _key(a.varied), a.seed): a for a in store.read("study", "arms", Arm).values()}
+        arms = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
         graphs: dict[str, TaskGraph] = {}
         readings: dict[str, Reading] = {}
         runs = []
-        for arm in arms.values():
+        for arm in arms:
             plan = _key([arm.plan.get("folder"), arm.plan.get("node")])
             if plan not in graphs:
                 graphs[plan] = graph_of(arm)
