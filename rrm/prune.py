@@ -70,6 +70,6 @@ def _unique(arm: Arm, name: str) -> bool:
         if in_file(use.use):
             return True
         evaluator = use.build(EVALUATORS, name)
+        return not evaluator.reproducible or bool(evaluator.reads())  # what it says again stands in a file: `replay`
     except (RrmError, ValueError, KeyError):
         return True
-    return not evaluator.reproducible or bool(evaluator.reads())  # what it says again stands in a file: `replay`

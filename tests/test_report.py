@@ -381,6 +381,47 @@ def test_shared_nodes_are_read_once_and_each_truth_asked_once(study: Store, monk
     assert len(Echo.asked) <= 12 * 16  # 12 keys, at most 4 prompts by 4 answers
 
 
+def test_a_seed_that_finished_nothing_is_not_counted(store: Store) -> None:
+    filled(store, "k", "0123")
+    store.append(keyed("late"), "exam", [exam("round-0", "0000")])
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"}), arm("run", 1, {"whole": "late"})])
+    found = report(store)
+    assert "one seed [95 % interval over items]" in printed(found)
+    limits = found.to_json()["limits"]
+    assert any(text.startswith("One seed") for text in limits)
+    assert "Of 2 seeds that were begun, 1 have finished nothing yet." in limits
+
+
+def test_items_that_came_again_in_an_exam_are_told(store: Store) -> None:
+    filled(store, "k", "0123")
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    assert not any("came more than once" in text for text in report(store).to_json()["limits"])
+    again = Exam(moment="round-2", prompts=("0", "1", "1", "1"), answers=("0", "1", "1", "1"))
+    store.append(keyed("k"), "exam", [again])
+    told = report(store).to_json()
+    assert told["arms"][0]["nodes"]["whole"]["repeated_items"] == 0.5
+    assert any("came more than once" in text and "whole (.50)" in text for text in told["limits"])
+
+
+def test_errors_of_helpers_that_were_never_asked_do_not_grow(store: Store) -> None:
+    filled(store, "low", "0123")
+    filled(store, "helped", "0120")
+    filled(store, "alone", "0120", help=False)
+    store.append("study", "arms", [arm("recursive", 0, {"part": "low", "whole": "helped"})])
+    store.append("study", "arms", [arm("unassisted", 0, {"part": "low", "whole": "alone"})])
+    grown = report(store).to_json()["error_growth"]
+    assert grown["recursive"]["whole"] is not None
+    assert grown["unassisted"]["whole"] is None
+
+
+def test_what_stands_before_a_corrupted_helper_is_told(store: Store) -> None:
+    filled(store, "k", "0123")
+    chain = [{"use": "corrupted", "rate": 0.3}, {"use": "cached"}]
+    wrapped = {"node": "part", "wrapped_in": chain}
+    store.append("study", "arms", [arm("recursive", 0, {"whole": "k"}, helped_by={"half": wrapped, "rest": "part"})])
+    assert "independent errors at 30 %, through cached" in printed(report(store)).replace("\n", " ")
+
+
 def test_coverage_remembers_every_round(store: Store) -> None:
     store.append(keyed("k"), "0/cases", [case("1", "1", "3"), case("2", "3", "1")])
     store.append(keyed("k"), "1/cases", [case("1", "0", "3"), case("3", "0", "1")])
@@ -396,7 +437,7 @@ def test_helper_errors_are_named(store: Store) -> None:
     node = found.to_json()["arms"][0]["nodes"]["whole"]
     assert node["error_kind"] == "systematic"
     assert node["helper_errors"] == [
-        {"subtask": "half", "helper": "part", "use": "corrupted", "kind": "systematic", "rate": 0.3}
+        {"subtask": "half", "helper": "part", "use": "corrupted", "kind": "systematic", "rate": 0.3, "through": ()}
     ]
     assert any("systematic errors at 30 %" in v.text for v in found.verdicts)
     assert "systematic errors at 30 %" in printed(found)

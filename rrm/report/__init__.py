@@ -160,6 +160,7 @@ def _node(run: Run, node: str) -> dict[str, Any]:
         "error_kind": ", ".join(sorted({e.kind or e.use for e in errors})) or None,
         "helper_errors": [e._asdict() for e in errors] or None,
         "trained_on_every_item": reading.exhaustive,
+        "repeated_items": _round(reading.repeats),
     }
 
 

@@ -25,7 +25,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
     shades = _colours(arms)
     return _environment().get_template("page.html.j2").render(
         title=short(title, 120),
-        seeds=len({run.arm.seed for run in study.runs}),
+        seeds=study.seeds(),
         arms=[{"name": short(name, 80), "colour": shades[name], "seeds": len(runs)} for name, runs in arms.items()],
         verdicts=_grouped(said),
         graphs=_graphs(study),

@@ -88,6 +88,8 @@ class Reading:
     gate_questions: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     """CPU-seconds by stage."""
+    repeats: float | None = None
+    """Share of the last exam's items that stood in it before: they count as often, but tell nothing new."""
     exhaustive: bool = False
     """Every held-out item is a training item too: the truth shows learning, not generalisation."""
     picks: list[Pick] = field(default_factory=list)
@@ -165,6 +167,8 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     reading.curve = [(n, f) for n, e in sorted(rounds.items()) if (f := score(e.prompts, e.answers))]
     last = rounds[max(rounds)] if rounds else None
     reading.truth = score(last.prompts, last.answers) if last and reading.finished else None
+    if last and last.prompts:
+        reading.repeats = 1 - len(set(last.prompts)) / len(last.prompts)
     for moment in ("zero-shot", "tree"):
         if moment in before:
             setattr(reading, moment.replace("-", "_"), score(before[moment].prompts, before[moment].answers))

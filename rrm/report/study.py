@@ -34,11 +34,14 @@ class HelperError(NamedTuple):
     use: str
     kind: str | None
     rate: float | None
+    through: tuple[str, ...] = ()
+    """The wrappers that stand before it, nearest first: they may make errors fixed (`cached`) or fewer (`majority`)."""
 
     def words(self) -> str:
-        """For people: "independent errors at 30 %"."""
+        """For people: "independent errors at 30 %, through cached"."""
         rate = "" if self.rate is None else f" at {100 * self.rate:g} %"
-        return f"{self.kind or self.use} errors{rate}"
+        through = f", through {' and '.join(self.through)}" if self.through else ""
+        return f"{self.kind or self.use} errors{rate}{through}"
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,14 @@ class Run:
             edge = entry if isinstance(entry, dict) else {"node": entry}
             helper = str(edge.get("node"))
             within = _table(_table(nodes, helper), "cast").get("wrapped_in") or ()
-            for use in (*within, *(edge.get("wrapped_in") or ())):
+            chain = (*within, *(edge.get("wrapped_in") or ()))
+            for number, use in enumerate(chain):
                 given = _settings(use, str(self.arm.plan.get("folder", ""))) if isinstance(use, dict) else {}
                 kind, rate = given.get("kind"), given.get("rate")
                 if kind is not None or rate is not None:
                     share = float(rate) if isinstance(rate, (int, float)) else None
-                    found.append(HelperError(subtask, helper, str(use["use"]), kind and str(kind), share))
+                    names = tuple(str(u["use"]) for u in chain[number + 1 :] if isinstance(u, dict))
+                    found.append(HelperError(subtask, helper, str(use["use"]), kind and str(kind), share, names))
         return found
 
 
@@ -126,6 +131,10 @@ class Study:
         for run in self.runs:
             found.setdefault(run.setting, {}).setdefault(run.arm.name, []).append(run)
         return found
+
+    def seeds(self) -> int:
+        """Of how many seeds anything is finished: an interrupted one adds nothing to any figure over seeds."""
+        return len({run.arm.seed for run in self.runs if any(r.finished for r in run.readings.values())})
 
     def task(self, node: str) -> Task:
         """The node's task, in the first run that has it."""
@@ -223,13 +232,14 @@ def gates(runs: Iterable[Run], node: str) -> tuple[int, int]:
 
 
 def growth(runs: Sequence[Run], node: str) -> Figure | None:
-    """How much larger the node's error is than its worst helper's, over seeds."""
+    """How much larger the node's error is than its worst helper's, over seeds; None for an arm that asked none."""
     here: list[float] = []
     below: list[list[float]] = []
     for run in runs:
         helpers = sorted(set(run.graph.helpers_of(node).values())) if node in run.graph.tasks else []
         truths = [r.truth for n in (node, *helpers) if (r := run.readings.get(n)) and r.truth]
-        if helpers and len(truths) == 1 + len(helpers):
+        asked = node in run.readings and run.readings[node].helper_questions
+        if asked and helpers and len(truths) == 1 + len(helpers):
             here.append(truths[0].mean)
             below.append([t.mean for t in truths[1:]])
     return measure.error_growth(here, [[min(b) for b in below]]) if here else None

@@ -35,7 +35,7 @@ def show(study: Study, said: Sequence[Verdict], console: Console) -> None:
 
 
 def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
-    seeds = len({run.arm.seed for runs in arms.values() for run in runs})
+    seeds = study.seeds()
     over = f"mean of {seeds} seeds [95 % interval]" if seeds > 1 else "one seed [95 % interval over items]"
     table = _table(f"Truth on held-out items, {over}")
     table.add_column("level", justify="right", no_wrap=True)

@@ -30,6 +30,9 @@ GOOD = 0.95
 SILENT = 0.1
 """A share of abstentions above this is worth a word: nothing is learnt from them."""
 
+MANY_REPEATS = 0.05
+"""A share of repeated held-out items above this is worth a word."""
+
 HALF = 0.5
 """Below this, an agent that passed its gate is worth a word."""
 
@@ -202,11 +205,20 @@ def _errors(node: str, runs: Sequence[Run]) -> dict[str, set[str]]:
 def limits(study: Study) -> list[str]:
     """What a reader must know before believing the figures: about the study, not about one node."""
     found = []
-    seeds = {run.arm.seed for run in study.runs}
-    if len(seeds) < 2:
+    seeds, planned_seeds = study.seeds(), len({run.arm.seed for run in study.runs})
+    if seeds < 2:
         found.append("One seed: intervals are over held-out items only and say nothing of how runs differ.")
-    elif len(seeds) < 5:
-        found.append(f"{len(seeds)} seeds: intervals over seeds are wide, and rest on the seeds being alike.")
+    elif seeds < 5:
+        found.append(f"{seeds} seeds: intervals over seeds are wide, and rest on the seeds being alike.")
+    if seeds < planned_seeds:
+        found.append(f"Of {planned_seeds} seeds that were begun, {planned_seeds - seeds} have finished nothing yet.")
+    few = {n: share for n in study.levels if (share := _repeats(study, n)) is not None and share > MANY_REPEATS}
+    if few:
+        told = ", ".join(f"{n} ({number(share)})" for n, share in few.items())
+        found.append(
+            f"Held-out items came more than once in the exam, and count as often: intervals there are too narrow. "
+            f"Share of repeats: {told}."
+        )
     every = [n for n in study.levels if any(r.exhaustive for run in study.runs if (r := run.readings.get(n)))]
     if every:
         found.append(
@@ -224,6 +236,11 @@ def limits(study: Study) -> list[str]:
     if ungated:
         found.append(f"Stood at no gate: {', '.join(ungated)}.")
     return found
+
+
+def _repeats(study: Study, node: str) -> float | None:
+    """Share of an exam's items that stood in it before."""
+    return next((r.repeats for run in study.runs if (r := run.readings.get(node)) and r.repeats is not None), None)
 
 
 def _simulated(run: Run) -> bool:
