@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast
@@ -16,7 +16,20 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.graph import TaskGraph, suggest
 from rrm.records import Record
-from rrm.registry import TASKS, Registry, in_file, located, placed
+from rrm.registry import (
+    ASSISTANTS,
+    EVALUATORS,
+    POLICY_TRAINERS,
+    PROTOCOLS,
+    REWARD_TRAINERS,
+    SELECTIONS,
+    TASKS,
+    Registry,
+    in_file,
+    in_words,
+    located,
+    placed,
+)
 from rrm.roles import Component
 
 C = TypeVar("C", bound=Component)
@@ -208,12 +221,9 @@ class Study:
             raise PlanError(
                 f"{path}: there is no [fast] table, so --fast would change nothing: write one, or leave it out"
             )
-        every = [_table(raw, "fast", path)] if fast else []
-        for change in sets:
-            key, value = assignment(change)
-            laid: Raw = {}
-            put(laid, key, value)
-            every.append(laid)
+        small = [_table(raw, "fast", path)] if fast else []
+        said = [_at(*assignment(change)) for change in sets]
+        every = [*small, *said]
         vary: Raw = {}
         for table in [raw, *every]:
             vary = {k: v for k, v in vary.items() if k not in dict(_leaves(table))}
@@ -223,21 +233,30 @@ class Study:
             if name not in changes:
                 raise PlanError(f"{path}: no arm is called {name!r}. {suggest(name, changes)}")
         base = spread({k: v for k, v in raw.items() if k not in ("arm", "vary", "fast")}, str(path))
-        found = []
-        for name in changes:
-            if arms and name not in arms:
-                continue
+        laid = {name: lay(base, _table(changes, name, f"{path}: arm"), f"{path}: arm.{name}") for name in changes}
+        whole = {"": base, **laid}  # of every arm, for what [fast] and [vary] change is meant for some of them
+        laid = {name: laid[name] for name in arms or laid}
+        for number, table in enumerate(every):
+            change = {k: v for k, v in table.items() if k != "vary"}
+            where, known = (str(path), whole) if number < len(small) else ("--set", laid)
+            taken = _Taken(known.values(), path.parent)
+            whole, laid = (
+                {name: lay(arm, change, where, taken) for name, arm in some.items()} for some in (whole, laid)
+            )
+        taken, found = _Taken(whole.values(), path.parent), []
+        for name, arm in laid.items():
             for values in itertools.product(*(_several(v, f"{path}: vary.{k}") for k, v in vary.items())):
-                varied = dict(zip(vary, values, strict=True))
-                arm = lay(base, _table(changes, name, f"{path}: arm"), f"{path}: arm.{name}")
-                for table in every:
-                    arm = lay(arm, {k: v for k, v in table.items() if k != "vary"}, str(path))
+                varied, one = dict(zip(vary, values, strict=True)), arm
                 for key, value in varied.items():
-                    laid = {}
-                    put(laid, key, value)
-                    arm = lay(arm, laid, f"{path}: vary")
+                    one = lay(one, _at(key, value), f"{path}: vary", taken)
                 varied.pop("seed", None)
-                found.append(ArmPlan(name, varied, Plan.from_raw(_at_home(arm, path), str(path))))
+                found.append(
+                    ArmPlan(
+                        name,
+                        varied,
+                        Plan.from_raw(_at_home({k: v for k, v in one.items() if k != "family"}, path), str(path)),
+                    )
+                )
         return cls(title, found)
 
 
@@ -247,12 +266,16 @@ def read_toml(path: Path) -> tuple[Raw, str]:
         text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        near = sorted(str(p) for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        near = [str(p) for p in sorted(path.parent.glob("*.toml")) if p.name != "pyproject.toml"]
         raise PlanError(f"there is no plan {str(path)!r}. {suggest(str(path), near)}") from None
     except IsADirectoryError:
         raise PlanError(f"{str(path)!r} is a folder; name a .toml file in it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"{str(path)!r} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise PlanError(
+            f"{str(path)!r} cannot be read: a plan is a text file, TOML in UTF-8, and this is not"
+        ) from None
+    except OSError as error:
+        raise PlanError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{path} is not valid TOML: {error}") from None
     first = text.lstrip().split("\n", 1)[0]
@@ -286,6 +309,16 @@ def _at_home(raw: Raw, path: Path) -> Raw:
     return {**raw, "node": nodes, "folder": str(folder)} if relative else raw
 
 
+ROLES: Mapping[str, Registry[Any]] = {
+    "assistant": ASSISTANTS,
+    "protocol": PROTOCOLS,
+    "evaluator": EVALUATORS,
+    "selection": SELECTIONS,
+    "reward": REWARD_TRAINERS,
+    "policy": POLICY_TRAINERS,
+}
+"""Keys of a cast that name one component."""
+
 SHARED = ("cast", "effort", "gate")
 """Tables that may stand above the nodes, as defaults in a plan or a family, and as changes in an arm."""
 
@@ -313,24 +346,81 @@ def spread(raw: Raw, where: str) -> Raw:
             raise PlanError(
                 f"{where}: family.{family}: no node is of this family: write family = {family!r} in one, or drop it"
             )
-    return {**{k: v for k, v in raw.items() if k not in (*SHARED, "family")}, "node": whole}
+    of = {name: table["family"] for name, table in nodes.items() if "family" in table}
+    rest = {k: v for k, v in raw.items() if k not in (*SHARED, "family")}
+    return {**rest, "node": whole, **({"family": of} if of else {})}
 
 
-def lay(whole: Raw, change: Raw, where: str = "") -> Raw:
-    """A change laid over a spread plan: its `cast`, `effort` and `gate` over every node's own.
+def lay(whole: Raw, change: Raw, where: str = "", taken: _Taken | None = None) -> Raw:
+    """A change laid over a spread plan: its `cast`, `effort` and `gate` over every node's own, a family's over those of
+    its nodes.
 
-    Raises PlanError for a change of a node that there is not; one with a task is a node more.
+    Raises PlanError for a change of a node that there is not; one with a task is a node more. With `taken`, a setting
+    that a node's component does not have is left out there, if another component in its place has it.
     """
     over = _worded({k: v for k, v in change.items() if k in SHARED})
-    nodes = {name: merge(table, over) for name, table in whole["node"].items()}
+    nodes = {name: merge(table, taken.fitting(over, table) if taken else over) for name, table in whole["node"].items()}
+    for name, table in _of_families(change, whole.get("family", {}), where).items():
+        nodes[name] = merge(nodes[name], taken.fitting(table, nodes[name]) if taken else table)
     own = change.get("node", {})
     for name, table in own.items() if isinstance(own, dict) else ():
         if name not in nodes and isinstance(table, dict) and "task" not in table:
             raise PlanError(f"{where}: node.{name}: no node is called {name!r}. {suggest(name, nodes)}")
-    rest = {k: v for k, v in change.items() if k not in SHARED}
+    rest = {k: v for k, v in change.items() if k not in (*SHARED, "family")}
     if isinstance(own, dict) and own:
         rest["node"] = {name: _worded(table) if isinstance(table, dict) else table for name, table in own.items()}
+        for name in rest["node"].keys() & nodes.keys():
+            rest["node"][name] = taken.fitting(rest["node"][name], nodes[name]) if taken else rest["node"][name]
     return merge({**whole, "node": nodes}, rest)
+
+
+def _of_families(change: Raw, of: Mapping[str, str], where: str) -> dict[str, Raw]:
+    """By node, what a change says of its family. Raises PlanError for a family that there is not."""
+    said = _table(change, "family", where)
+    for family in said:
+        if family not in of.values():
+            known = list(dict.fromkeys(of.values()))
+            raise PlanError(f"{where}: family.{family}: no node is of such a family. {suggest(family, known)}")
+    return {name: _worded(_table(said, family, f"{where}: family")) for name, family in of.items() if family in said}
+
+
+class _Taken:
+    """Which settings the components of a role take, where arms cast several of them."""
+
+    def __init__(self, plans: Iterable[Raw], folder: Path) -> None:
+        self._folder = str(folder.absolute())
+        self._uses: dict[str, set[str]] = {role: set() for role in ROLES}
+        for plan in plans:
+            for table in plan["node"].values():
+                for role in ROLES:
+                    self._uses[role] |= {use} if (use := _use(table, role)) else set()
+
+    def fitting(self, change: object, table: Raw) -> Any:
+        """The change, less the settings that are meant for another component than the table's."""
+        if not isinstance(change, dict) or not isinstance(change.get("cast"), dict):
+            return change
+        cast_ = dict(change["cast"])
+        for role in ROLES & cast_.keys():
+            mine, uses = _use(table, role), self._uses[role]
+            if not mine or len(uses) < 2 or not isinstance(cast_[role], dict) or "use" in cast_[role]:
+                continue
+            others = {s for use in uses for s in self._settings(role, use)}
+            strange = others - self._settings(role, mine)
+            cast_[role] = {k: v for k, v in cast_[role].items() if k not in strange}
+        return {**change, "cast": cast_}
+
+    def _settings(self, role: str, use: str) -> set[str]:
+        try:
+            return set(Use(use=placed(use, self._folder)).kind(ROLES[role]).Settings.model_fields)
+        except PlanError:  # told when it is built
+            return set()
+
+
+def _use(table: Raw, role: str) -> str:
+    """The component that a node's table casts, "" where it does not say."""
+    for key in ("cast", role, "use"):
+        table = table.get(key, "") if isinstance(table, dict) else ""
+    return table if isinstance(table, str) else ""
 
 
 def _worded(table: Raw) -> Raw:
@@ -373,10 +463,27 @@ def assignment(change: str) -> tuple[str, object]:
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise PlanError(f"--set {change!r}: write it as key=value, for example --set effort.cases=100")
+    key, (head, _, rest) = key.strip(), key.strip().partition(".")
     try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), text.strip()
+        value = text.strip()
+    if head == "arm":
+        name, _, rest = rest.partition(".")
+        instead = f"--arm {name or 'NAME'} --set {rest or 'KEY'}={text.strip()}"
+        raise PlanError(f"--set {change!r}: --set changes every arm that is run; for one alone, write {instead}")
+    if head == "fast":
+        raise PlanError(f"--set {change!r}: --set is laid over [fast] too: write --set {rest or 'KEY'}={text.strip()}")
+    if isinstance(value, list) and head in ("seed", "effort", "gate"):
+        raise PlanError(f"--set {change!r}: to run at several values, write --set 'vary.{key}={text.strip()}'")
+    return key, value
+
+
+def _at(key: str, value: object) -> Raw:
+    """The table in which there is only this."""
+    laid: Raw = {}
+    put(laid, key, value)
+    return laid
 
 
 def _table(raw: Raw, key: str, path: object) -> Raw:
@@ -409,7 +516,7 @@ def _readable(error: ValidationError) -> str:
         elif fault["type"] == "missing":
             text = "this is needed and missing"
         else:
-            text = f"{fault['msg'][0].lower()}{fault['msg'][1:]} (got {fault['input']!r})"
+            text = in_words(fault)
         place = [str(p) for p in fault["loc"]]
         of_node = place[0] == "node" and len(place) > 2
         nodes = faults.setdefault((".".join(place[2:] if of_node else place), text), [])

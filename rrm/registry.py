@@ -126,7 +126,15 @@ def _explained(error: Any, use: str, component: type[Component]) -> str:
         return f"{use!r} has no setting {key!r}. {suggest(key, list(known))}"
     if error["type"] == "missing":
         return f"{use!r} needs the setting {key!r}"
-    return f"{use!r}, {key}: {error['msg'][0].lower()}{error['msg'][1:]} (got {error['input']!r})"
+    return f"{use!r}, {key}: {in_words(error)}"
+
+
+def in_words(error: Any) -> str:
+    """What is wrong with a value, of which pydantic says more than is asked."""
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a word"}
+    kind = wanted.get(error["type"].partition("_")[0])
+    text = f"this should be {kind}" if kind else f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{text} (got {error['input']!r})"
 
 
 def _load(point: EntryPoint) -> object:

@@ -198,7 +198,7 @@ def test_a_wrong_plan_is_told_in_one_line_and_leaves_nothing(what: str, tmp_path
     [
         (lambda p: None, ["there is no plan"]),
         (lambda p: p.mkdir(), ["is a folder", ".toml"]),
-        (lambda p: p.write_bytes(b"\xff\xfe\x00"), ["cannot be read"]),
+        (lambda p: p.write_bytes(b"\xff\xfe\x00"), ["cannot be read", "a text file, TOML in UTF-8"]),
     ],
     ids=["missing", "a folder", "not UTF-8"],
 )
@@ -214,6 +214,11 @@ def test_a_plan_with_a_name_nearly_right_is_suggested(study: Path, rrm: Rrm) -> 
     assert f"Did you mean {str(study)!r}" in one_line(rrm("run", study.with_name("studdy.toml")).err)
 
 
+def test_the_file_of_a_python_project_is_never_suggested(study: Path, rrm: Rrm) -> None:
+    study.rename(study.with_name("pyproject.toml"))
+    assert one_line(rrm("run", study.with_name("pyprojct.toml")).err).endswith("There are none.")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -224,6 +229,12 @@ def test_a_plan_with_a_name_nearly_right_is_suggested(study: Path, rrm: Rrm) -> 
         (["--set", "node.totl.start=block"], ["node.totl"]),
         (["--set", "effort=3"], ["effort"]),
         (["--set", "cast.evaluator=3"], ["cast.evaluator (of the nodes block, total)", "got 3"]),
+        (["--set", "effort.cases=abc"], ["effort.cases", "this should be a whole number (got 'abc')"]),
+        (["--set", "cast.assistant.slip=abc"], ["slip", "this should be a number (got 'abc')"]),
+        (["--set", "seed=[0, 1]"], ["write --set 'vary.seed=[0, 1]'"]),
+        (["--set", "arm.a.cast.protocol=unassisted"], ["write --arm a --set cast.protocol=unassisted"]),
+        (["--set", "fast.effort.cases=3"], ["write --set effort.cases=3"]),
+        (["--set", "family.a.effort.cases=3"], ["family.a: no node is of such a family. There are none"]),
         (["--fast"], ["there is no [fast] table"]),
     ],
 )
@@ -412,6 +423,10 @@ def test_a_case_that_is_not_there(trained: Path, rrm: Rrm) -> None:
         assert "block, total" in one_line(said.err)
 
 
+def test_a_node_is_not_yet_a_case(trained: Path, rrm: Rrm) -> None:
+    assert "total is a node: add one of 0, 1, " in one_line(rrm("show", trained, "total").err)
+
+
 def flipped(path: Path) -> None:
     """One bit of it, so that it is as long as it was."""
     content = bytearray(path.read_bytes())
@@ -437,6 +452,8 @@ def test_deleting_weights_as_advised_trains_them_again_from_the_record(trained: 
     before = {p.relative_to(trained): p.read_bytes() for p in trained.rglob("wins.json")}
     for node in list((trained / "agents").iterdir()):
         shutil.rmtree(node)
+    shown = json.loads(rrm("plan", study, "--out", trained, "--json", "--no-measure").out)
+    assert {n["state"] for n in shown["nodes"]} == {"its weights are gone"}
     assert rrm("run", study, "--out", trained, "-w", 1).code == 0
     assert {p.relative_to(trained): p.read_bytes() for p in trained.rglob("wins.json")} == before
 

@@ -102,6 +102,26 @@ def test_arms_and_changes_from_the_command_line(study: Path, rrm: Rrm) -> None:
     assert all(node["judgements"] == 6 for a in arms for node in a["nodes"].values())
 
 
+PERSON = """
+from rrm.evaluators.simulated import Simulated
+class Person(Simulated):
+    interactive = True
+"""
+
+
+def test_a_person_is_told_before_judging_anew(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    (tmp_path / "person.py").write_text(PERSON)
+    study.write_text(STUDY.replace('"simulated"', '"person.py:Person"'))
+    out = study.with_name("out")
+    told = ("run", study, "--out", out, "--set", "gate=off")
+    assert "anew" not in rrm(*told).err
+    said = rrm(*told, "--set", "node.total.effort.cases=7").err.splitlines()
+    assert said[0] == "total is to be judged anew (effort.cases 6 → 7); 12 earlier judgements of it stay on record"
+    assert [line for line in said if "anew" in line] == said[:1]
+    assert "anew" not in rrm(*told, "--set", "node.total.effort.cases=7").err, "nothing is to be judged"
+    assert "anew" not in rrm(*told, "-q", "--set", "node.total.effort.cases=8").err
+
+
 def test_bars_in_a_terminal(study: Path) -> None:
     """In a terminal there are bars while it trains, and a line for each node stays."""
     parent, child = pty.openpty()
@@ -245,7 +265,7 @@ def test_show_lists_nodes_and_shows_a_case_by_place_or_id(trained: Path, rrm: Rr
 def test_a_case_that_is_not_there_is_told_by_what_is(trained: Path, rrm: Rrm) -> None:
     for wanted, words in {
         "total/0/9999": "total/0 has cases 0 to 5, and no 9999",
-        "total/7/0": "total has no 7: write one of gate-1, 0, 1",
+        "total/7/0": "total has no 7: write one of 0, 1, gate-1",
         "totl/0/0": "no node is called 'totl'. Did you mean 'total'?",
     }.items():
         said = rrm("show", trained, wanted)
@@ -410,6 +430,37 @@ def test_check_holds_components_to_their_contract(rrm: Rrm, tmp_path: Path) -> N
     assert "Traceback" not in said.err
     assert rrm("check", "task:column-sum", "--set", "length=17").code == 1
     assert "Did you mean 'task'" in rrm("check", "tusk:column-sum").err
+
+
+def test_check_of_a_name_alone(rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    assert rrm("check", "glossary").out == "task:glossary: keeps the contract of a task\n"
+    said = rrm("check", "glosary")
+    assert said.code == 1
+    assert "no plan and no component is called 'glosary'. Did you mean 'glossary'?" in said.err
+
+
+@pytest.mark.parametrize(
+    "making", ["def __init__(self, inner, more):\n        pass", "more = property(lambda self: 1 / 0)"]
+)
+def test_check_of_a_helper_class_says_whose_it_is(making: str, rrm: Rrm, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from rrm import PolicyTrainer, Wrapper\n"
+        "class Mine(PolicyTrainer):\n"
+        "    def improve(self, assistant, task, reward, *, turn, seed):\n"
+        "        return assistant\n"
+        "class Part(Wrapper):\n"
+        f"    {making}\n"
+        "    def respond(self, items, *, n=1, seeds):\n"
+        "        return self.more\n"
+    )
+    said = rrm("check", f"{file}:Part")
+    assert said.code == 1
+    assert len(said.err.splitlines()) == 1
+    assert said.err.endswith(f"If it is only a part of another component, check that one: rrm check {file}:Mine\n")
+    assert rrm("check", f"{file}:Mine").code == 0
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)

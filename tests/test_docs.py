@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 import pytest
 import typer
+from conftest import Rrm
 
 from rrm import build
 from rrm.cli import app
@@ -249,6 +250,27 @@ def test_commands_are_as_they_are_written(block: Block) -> None:
             parse(words[1:])
         else:
             assert words[0] in {"git", "cd", "python", "pip", "ruff", "mypy", "pytest"}, line
+
+
+PLANNED = [
+    line
+    for block in BLOCKS
+    if block.language == "console"
+    for line in commands(block)
+    if re.match(r"rrm (plan|run) configs/", line) and "replay" not in line
+]
+
+
+@pytest.mark.parametrize("line", PLANNED)
+def test_what_would_be_trained_by_a_command_can_be_planned(
+    line: str, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [w for w in shlex.split(line, comments=True)[2:] if w != "--quiet"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    said = rrm("plan", *words, "--no-measure")
+    assert said.code == 0, said.err
+    assert " nodes to train" in said.out
 
 
 def parse(words: list[str]) -> None:

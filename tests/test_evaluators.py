@@ -477,9 +477,9 @@ def test_the_screen_says_where_and_what_a_key_means() -> None:
     sitting = Sitting("1\n", "1\n", "h\n")
     sitting.terminal = sitting.terminal.seated("total", 2)
     said = sitting.judge([two, one])
-    assert "total, level 2, round 2, case 1 of 2" in sitting.screens[0]
+    assert "total, level 2, round 1, case 1 of 2, in the record 1/0" in sitting.screens[0]
     assert "Which answer is best? Its number, 1 to 2, = the same," in sitting.screens[0]
-    assert "total, level 2, gate after round 2, case 2 of 2" in sitting.screens[1]
+    assert "total, level 2, gate after round 1, case 2 of 2, in the record gate-1/7" in sitting.screens[1]
     assert "How good is this one answer? Rate it: 0 worthless … 9" in sitting.screens[1]
     assert "Which" not in sitting.screens[1]
     assert (said[0].first_better, said[1].score) == (1, 1 / 9)
@@ -512,6 +512,12 @@ def test_stopping_keeps_what_was_said(stop: str) -> None:
     said = Sitting("1\n", "2\n", stop).judge(_many(1, 2, count=5))
     assert [f.first_better for f in said] == [1, 0]
     assert Sitting(stop).judge(_many(1, 2)) == []
+
+
+def test_opening_exhibits_where_there_are_none_is_told() -> None:
+    sitting = Sitting("e\n", "e2\n", "ex\n", "1\n")
+    sitting.judge([_case(1, 2)])
+    assert ["There are no exhibits" in screen for screen in sitting.screens] == [False, True, True, False]
 
 
 def test_unknown_keys_say_nothing() -> None:

@@ -8,6 +8,7 @@ import pytest
 from conftest import STUDY
 
 from rrm.errors import PlanError
+from rrm.job import jobs
 from rrm.plan import Plan, Study, lay, merge, put, spread
 
 ARMS = """
@@ -142,3 +143,52 @@ def test_all_faults_of_a_plan_are_told_at_once(study: Path) -> None:
         load(study, STUDY.replace("cases = 6", "casses = 6").replace('reward    = { use = "tally" }', "reward = 3"))
     assert "casses" in str(caught.value)
     assert "cast.reward" in str(caught.value)
+
+
+def test_a_setting_reaches_the_components_that_have_it(study: Path) -> None:
+    arms = load(study, STUDY + ARMS, sets=["cast.evaluator.budget=2", "cast.evaluator.beta=3.0"]).arms
+    said = {a.name: a.plan.node["total"].cast.evaluator.model_extra for a in arms}
+    assert said == {"plain": {"budget": 2, "beta": 3.0}, "truth": {"beta": 3.0}}
+    one = load(study, STUDY + ARMS, sets=["node.total.cast.evaluator.budget=2"]).arms
+    assert {
+        (a.name, n)
+        for a in one
+        for n, p in a.plan.node.items()
+        if (p.cast.evaluator.model_extra or {}) == {"budget": 2}
+    } == {("plain", "total")}
+    small = load(study, STUDY + ARMS + "cast = { evaluator = { budget = 2 } }\n", fast=True, arms=["truth"]).arms
+    assert small[0].plan.node["total"].cast.evaluator.model_extra == {}
+    varied = load(study, STUDY + ARMS.replace("effort.rounds = [1, 2]", "cast.evaluator.budget = [1, 2]")).arms
+    assert {(a.name, a.plan.node["total"].cast.evaluator.model_extra.get("budget")) for a in varied} == {
+        ("plain", 1),
+        ("plain", 2),
+        ("truth", None),
+    }
+
+
+@pytest.mark.parametrize(("sets", "arms"), [("cast.evaluator.budgt=2", []), ("cast.evaluator.budget=2", ["truth"])])
+def test_a_setting_that_reaches_nothing_is_told(sets: str, arms: list[str], study: Path) -> None:
+    found = load(study, STUDY + ARMS, sets=[sets], arms=arms)
+    with pytest.raises(PlanError, match="has no setting 'budg"):
+        jobs(found)
+
+
+def test_an_arms_own_component_can_be_set(study: Path) -> None:
+    text = STUDY + '[arm.a]\n[arm.ann]\ncast = { evaluator = { use = "terminal" } }\n'
+    arms = load(study, text, sets=["cast.evaluator.person=bob"]).arms
+    said = {a.name: (a.plan.node["total"].cast.evaluator.model_extra or {}).get("person") for a in arms}
+    assert said == {"a": None, "ann": "bob"}
+
+
+def test_a_change_of_a_family_reaches_its_nodes(study: Path) -> None:
+    text = STUDY.replace("[node.block]", "[family.small]\neffort = { cases = 4 }\n\n[node.block]\nfamily = 'small'")
+    text += "[arm.a]\n[arm.b]\nfamily.small.effort.rounds = 3\n"
+    arms = load(study, text, sets=["family.small.effort.cases=2"]).arms
+    assert [(n.effort.cases, n.effort.rounds) for a in arms for n in a.plan.node.values()] == [
+        (2, 2),
+        (6, 2),
+        (2, 3),
+        (6, 2),
+    ]
+    with pytest.raises(PlanError, match=r"family.smal: .* Did you mean 'small'"):
+        load(study, text, sets=["family.smal.effort.cases=2"])

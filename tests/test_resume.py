@@ -120,7 +120,7 @@ def test_the_command_says_unfinished_by_exit_3(
     assert said.code == 3
     assert "4 of 6 cases still wait for a verdict" in said.err
     shown = rrm("show", tmp_path / "out")
-    assert "round 1: 2 of 6 cases judged" in shown.out
+    assert "round 0: 2 of 6 cases judged" in shown.out
     assert "begun, not finished" in rrm("plan", study, "--out", tmp_path / "out", "--no-measure").out
 
 

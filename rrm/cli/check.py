@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,7 +33,7 @@ def check(
 
     \b
     rrm check configs/glossary.toml
-    rrm check task:column-sum
+    rrm check task:column-sum            # the kind may be left out where only one has that name
     rrm check my_task.py:MyTask
     rrm check assistant:careless-adder --task column-sum
     """
@@ -40,6 +41,8 @@ def check(
         _component(what, set_ or (), task)
     elif what.endswith(".py"):
         _name_a_class(Path(what))
+    elif not Path(what).exists() and not what.endswith(".toml") and "/" not in what:
+        _component(_with_its_kind(what), set_ or (), task)
     else:
         _plan(Path(what), set_ or ())
 
@@ -54,6 +57,22 @@ def _name_a_class(path: Path) -> None:
         f"{path} is Python, not a plan: to check a component of it, name its class: "
         f"{' or '.join(f'rrm check {path}:{name}' for name in found[:5])}"
     )
+
+
+def _with_its_kind(name: str) -> str:
+    """KIND:NAME of a component's name alone. Raises UnknownComponent if none has it, or several have."""
+    from rrm.errors import UnknownComponent
+    from rrm.graph import suggest
+    from rrm.registry import REGISTRIES
+
+    kinds = [r.kind for r in REGISTRIES if name in r.names()]
+    if len(kinds) == 1:
+        return f"{kinds[0]}:{name}"
+    if kinds:
+        raise UnknownComponent(f"{name!r} is the name of several: write {' or '.join(f'{k}:{name}' for k in kinds)}")
+    known = [*(n for r in REGISTRIES for n in r.names()), *(str(p) for p in Path().glob("*.toml"))]
+    known = [n for n in known if n != "pyproject.toml"]
+    raise UnknownComponent(f"no plan and no component is called {name!r}. {suggest(name, known)}")
 
 
 def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
@@ -84,13 +103,34 @@ def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> 
     from rrm.errors import ComponentError, blamed
     from rrm.plan import assignment
 
-    component = _built(what, dict(assignment(s) for s in sets))
-    with blamed(what):
-        try:
-            said = _held_to_contract(component, on)
-        except AssertionError as error:
-            raise ComponentError(f"{what}: {error}") from None
+    settings, broken = dict(assignment(s) for s in sets), ""
+    try:
+        component = _built(what, settings)
+        with blamed(what):
+            try:
+                said = _held_to_contract(component, on)
+            except AssertionError as error:
+                broken = str(error)
+    except ComponentError as error:
+        raise ComponentError(f"{error}{_part_of_another(what)}") from error
+    if broken:
+        raise ComponentError(f"{what}: {broken}")
     typer.echo(f"{what}: {said}")
+
+
+def _part_of_another(what: str) -> str:
+    """The components of other roles in the same file: their helper classes are made by them, and cannot be alone."""
+    from rrm.registry import REGISTRIES, Registry
+    from rrm.roles import Component
+
+    if ".py:" not in what:
+        return ""
+    kind = Registry("component", Component, "rrm").get(what)
+    own = next((r.base for r in REGISTRIES if issubclass(kind, r.base)), Component)
+    here = [v for v in vars(sys.modules[kind.__module__]).values() if isinstance(v, type) and issubclass(v, Component)]
+    others = [v.__name__ for v in here if v.__module__ == kind.__module__ and not issubclass(v, own)]
+    calls = " or ".join(f"rrm check {what.rpartition(':')[0]}:{name}" for name in others)
+    return f". If it is only a part of another component, check that one: {calls}" if others else ""
 
 
 def _built(what: str, settings: dict[str, object]) -> Component:

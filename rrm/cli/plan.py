@@ -50,7 +50,7 @@ def plan(
     wanted, _ = jobs(study)
     folder = folder_for(plan, out, fast=fast)
     store = Store(folder, create=False) if (folder / "record.sqlite").is_file() else None
-    why = _reasons(wanted, store)
+    why = reasons(wanted, store)
     stale = [job for job in wanted if why[job.key] != "trained"]
     cost = costs(stale, study, store, measure=measure)
     entries = [
@@ -122,7 +122,7 @@ def _about(seconds: float | None) -> str:
     return f"{seconds:.2g}" if seconds < 10 else f"{round(seconds):,}"
 
 
-def _reasons(wanted: Sequence[Job], store: Store | None) -> dict[str, str]:
+def reasons(wanted: Sequence[Job], store: Store | None) -> dict[str, str]:
     """By key: "trained", or why the node would be trained."""
     if store is None:
         return {job.key: "new" for job in wanted}
@@ -138,13 +138,21 @@ def _reasons(wanted: Sequence[Job], store: Store | None) -> dict[str, str]:
             continue
         old = next((before[label] for label in job.arms if label in before), None)
         below = [names[key] for key in job.needs if found.get(key) != "trained"]
-        found[job.key] = _reason(job, old, below, begun=bool(store.streams(job.key)))
+        begun = "begun, not finished" if store.streams(job.key) else ""
+        found[job.key] = _lost(store, job.key) or begun or _reason(job, old, below)
     return found
 
 
-def _reason(job: Job, old: Any, below: Sequence[str], *, begun: bool) -> str:
-    if begun:
-        return "begun, not finished"
+def _lost(store: Store, key: str) -> str:
+    """Where a node was trained, and its weights are there no more."""
+    from rrm.records import Exam
+
+    trained = any(e.moment.startswith("round-") for e in store.read(key, "exam", Exam).values())
+    there = any(store.agent_folder(key, "published").parent.glob("*/saved.json"))
+    return "its weights are gone" if trained and not there else ""
+
+
+def _reason(job: Job, old: Any, below: Sequence[str]) -> str:
     if old is None or job.name not in old.nodes:
         return "new"
     if old.nodes[job.name] == job.key:

@@ -95,6 +95,6 @@ class _Bars:
             self._round[key] = done
         at = self._round.get(key, 0)
         share = 0.15 * done / max(of, 1) if stage == "judge" else 0.0
-        words = f"{described(job)}: round {at + 1} of {rounds}, {stage}"
+        words = f"{described(job)}: round {at} ({rounds} in all), {stage}"
         part = self._running[key]
         bars.update(part, description=words, completed=min(at + _BEGINS.get(stage, 0.0) + share, rounds))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rrm.cli import app
 from rrm.cli.arguments import Arms, Fast, Out, PlanFile, Sets, Workers, folder_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rrm.job import Job
+    from rrm.store import Store
 
 
 @app.command()
@@ -41,6 +47,8 @@ def run(
     wanted, _ = jobs(study)  # before the folder is made: a plan that is wrong leaves none behind
     store = Store(folder_for(plan, out, fast=fast))
     trust = {file for arm in study.arms for file in arm.plan.files()}  # its code runs anyway; an older record's may not
+    if not quiet:
+        _warn_of_judging_anew(wanted, store)
     try:
         with telling(wanted, store, quiet=quiet) as progress:
             train(study, store, progress=progress, workers=workers)
@@ -48,3 +56,47 @@ def run(
         publish(store, trust=trust)  # what was trained up to there is worth reading
         raise
     publish(store, trust=trust)
+
+
+def _warn_of_judging_anew(wanted: Sequence[Job], store: Store) -> None:
+    """A person is told, before being asked, that nodes which were judged already are to be judged again, and why."""
+    from rrm.cli.plan import reasons
+    from rrm.inert import inert
+    from rrm.job import is_published
+    from rrm.registry import EVALUATORS
+
+    stale = [job for job in wanted if not is_published(store, job.key) and not store.streams(job.key)]
+    asked = [job for job in stale if job.plan.node[job.name].cast.evaluator.kind(EVALUATORS).interactive]
+    if not asked:
+        return
+    why = reasons(wanted, store)
+    for job in asked:
+        if said := _judged_before(job, store):
+            reason = "" if why[job.key] == "new" else f" ({why[job.key]})"
+            text = f"{job.name} is to be judged anew{reason}; {said} earlier judgements of it stay on record"
+            typer.echo(inert(text, 500), err=True)
+
+
+def _judged_before(job: Job, store: Store) -> int:
+    """How many judgements a person gave on nodes of this name, under other keys."""
+    from rrm.errors import RrmError
+    from rrm.plan import Plan
+    from rrm.records import Arm
+    from rrm.registry import EVALUATORS, in_file
+
+    keys = set()
+    for arm in store.read("study", "arms", Arm).values():
+        key = arm.nodes.get(job.name, job.key)
+        if key == job.key:
+            continue
+        try:
+            plan = Plan.model_validate(arm.plan)
+            evaluator = plan.node[job.name].cast.evaluator
+            strange = in_file(evaluator.use) and not plan.files() <= job.plan.files()  # its code is not run
+            if not strange and evaluator.kind(EVALUATORS).interactive:
+                keys.add(key)
+        except (RrmError, ValueError, KeyError):  # of another version of rrm
+            continue
+    return sum(
+        store.length(key, stream) for key in keys for stream in store.streams(key) if stream.endswith("/feedback")
+    )

@@ -89,7 +89,7 @@ def _state(store: Store, key: str) -> str:
         return "not begun" if not streams else "begun"
     newest = max(rounds)
     cases, judged = store.length(key, f"{newest}/cases"), store.length(key, f"{newest}/feedback")
-    return f"round {newest + 1}: {judged} of {cases} cases judged"
+    return f"round {newest}: {judged} of {cases} cases judged"
 
 
 def _case(store: Store, wanted: str, console: Console) -> None:
@@ -129,8 +129,9 @@ def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]], c
         hint = f"no node is called {start!r}. {suggest(start, names)} " if stream else ""
         return f"{hint}write NODE/ROUND/NUMBER, as in {next(iter(names), 'node')}/0/0, or a case's id"
     if stream not in streams:
-        there = ", ".join(sorted(streams, key=str.isdigit)) or "none yet"
-        return f"{start} has no {stream or rest}: write one of {there}, and a case's number, as in {start}/0/0"
+        there = ", ".join(sorted(streams, key=lambda s: (not s.isdigit(), len(s), s))) or "none yet"
+        lacks = f"{start} has no {stream or rest}: write" if rest else f"{start} is a node: add"
+        return f"{lacks} one of {there}, and a case's number, as in {start}/0/0"
     return f"{start}/{stream} has cases 0 to {cases - 1}, and no {number}"
 
 

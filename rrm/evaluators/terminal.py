@@ -106,6 +106,8 @@ class _Sitting:
                     return "undo"
                 if key == "h":
                     self._tell(HELP)
+                elif not case.exhibits and key[:1] == "e" and (key == "e" or key[1:].strip().isdecimal()):
+                    self._tell("There are no exhibits: nobody was asked about this case.")
                 elif key[:1] == "e" and (found := _which(key[1:], case)):
                     opened.update(found)
                     self._draw(case, number)
@@ -125,6 +127,7 @@ class _Sitting:
 
     def _draw(self, case: Case, number: int) -> None:
         place = [self._terminal.place, _round(case), f"case {number} of {self._total}"]
+        place += [f"in the record {case.place}"] if case.place else []
         draw_case(self._console, self._task, case, self._opened[case.id], ", ".join(p for p in place if p))
 
     def _tell(self, text: str, end: str = "\n") -> None:
@@ -132,12 +135,12 @@ class _Sitting:
 
 
 def _round(case: Case) -> str:
-    """Of the stream in a case's place, in words that count from 1."""
+    """Of the stream in a case's place, in words; rounds count from 0, as in the record."""
     stream = case.place.rpartition("/")[0]
     number = stream.removeprefix("gate-")
     if not (number.isascii() and number.isdecimal()):
         return ""
-    return f"round {int(number) + 1}" if stream == number else f"gate after round {int(number) + 1}"
+    return f"round {int(number)}" if stream == number else f"gate after round {int(number)}"
 
 
 _Verdict = tuple[Callable[..., Feedback], dict[str, Any]]
