@@ -142,13 +142,13 @@ def test_a_plan_that_did_not_come_to_its_end_replaces_nothing(study: Path, rrm: 
     lazy.write_text(STUDY.replace('"simulated", budget = 5', '"lazy.py:Lazy"'))
     assert rrm("run", lazy, "--out", out, "-w", 1).code == 3
     assert rrm("prune", out, "--yes").out == "No node is superseded.\n"
-    done, begun = ("total", "trained"), ("block", "round 1: 0 of 6 cases judged")
+    done, begun = ("total", "trained"), ("block", "round 0: 0 of 6 cases judged")
     assert states(rrm("show", out).out) == [("block", "trained"), done, begun, ("total", "not begun")]
     assert "not judged yet" in rrm("show", out, "block/0/0").out, "a case is looked up in the newest plan first"
     (arm,) = json.loads(rrm("report", out, "--json", "--trust").out)["arms"]
     assert not arm["nodes"]["total"]["finished"], "reports are of the newest plan"
     assert rrm("run", study, "--out", out, "-w", 1, "--set", "effort.cases=7").code == 0
     assert [s for _, s in states(rrm("show", out).out) if s.endswith("superseded")] == [
-        "trained, superseded", "trained, superseded", "round 1: 0 of 6 cases judged, superseded",
+        "trained, superseded", "trained, superseded", "round 0: 0 of 6 cases judged, superseded",
     ]  # fmt: skip
     assert "2 superseded, deleted." in rrm("prune", out, "--yes").out, "a component in a file may have asked somebody"
