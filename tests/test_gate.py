@@ -68,8 +68,10 @@ def test_agreement_is_the_agents_accuracy_where_the_user_is_right(
 
 
 def test_an_agent_that_always_says_the_usual_thing_finds_no_fault(tmp_path: Path) -> None:
-    result = at_the_gate(tmp_path, "letter_count", "letters-0", 0.0, constant="1")
-    assert result.agreed > 0.4 * result.checked  # what is asked for mostly stands there once
+    """What is asked for mostly stands there once or never: which is more common, the text of each Python says."""
+    both = [at_the_gate(tmp_path / c, "letter_count", "letters-0", 0.0, constant=c) for c in "01"]
+    result = max(both, key=lambda r: r.agreed)
+    assert result.agreed > 0.4 * result.checked
     assert result.faults > 50
     assert result.found == 0
     assert not result.passed

@@ -79,7 +79,8 @@ def test_components_name_the_files_that_they_read(tmp_path: Path) -> None:
     assert ASSISTANTS.build("answer-book", {"path": str(book)}).reads() == (book,)
     assert ASSISTANTS.build("answer-book").reads() == ()
     assert TASKS.build("letter-count", {"text": str(text)}).reads() == (text,)
-    assert TASKS.build("letter-count").reads() == ()
+    (default,) = TASKS.build("letter-count").reads()  # Python's own help, which differs from one Python to the next
+    assert default.name == "topics.py"
     assert EVALUATORS.build("replay", {"run": str(tmp_path)}).reads() == (tmp_path / "record.sqlite",)
 
 
