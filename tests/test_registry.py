@@ -81,7 +81,6 @@ def test_components_name_the_files_that_they_read(tmp_path: Path) -> None:
     assert TASKS.build("letter-count", {"text": str(text)}).reads() == (text,)
     (default,) = TASKS.build("letter-count").reads()  # Python's own help, which differs from one Python to the next
     assert default.name == "topics.py"
-    assert EVALUATORS.build("replay", {"run": str(tmp_path)}).reads() == (tmp_path / "record.sqlite",)
 
 
 def test_a_model_in_a_folder_is_read_and_a_name_on_the_hub_is_not(tmp_path: Path) -> None:
