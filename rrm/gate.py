@@ -10,7 +10,7 @@ from rrm.measure import calibration
 from rrm.records import Case, GateResult, Item, Response
 from rrm.roles import Assistant, Judged, RewardModel
 from rrm.seed import Seed
-from rrm.training.feedback import choices, compares, favourite
+from rrm.training.feedback import choices, compares, favourites
 
 if TYPE_CHECKING:
     from rrm.level import Level
@@ -23,9 +23,9 @@ def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardMod
     """Have the user judge the agent's answers to fresh held-out items, beside other answers to them.
 
     *Agreement* is the share of the items that the user judged (an abstention is no verdict) on which the user finds no
-    other answer better than, or as good as, the agent's. *Recall* looks at those whose best answer, to the user, is not
-    the most common one (the faults, where most is fine), and is the share of them on which the agent gave it: an agent
-    that always says the usual thing has none.
+    other answer better than the agent's, and most of them worse. *Recall* looks at those whose best answer, to the
+    user, is not the most common one (the faults, where most is fine), and is the share of them on which the agent gave
+    it: an agent that always says the usual thing has none.
     The same judgements, which no training sees, give the reward model's calibration.
     """
     node, stream, seed = level.node, f"gate-{number}", level.node.seed.at("gate", number)
@@ -59,13 +59,16 @@ def _others(level: Level, agent: Assistant, items: Sequence[Item], seeds: Sequen
 
 def _result(level: Level, number: int, judged: Sequence[Judged], reward: RewardModel) -> GateResult:
     gate = level.node.gate
-    best = [(case, favourite(case, feedback)) for case, feedback in judged if compares(case, feedback)]
-    common = Counter(text for _, text in best if text is not None).most_common(1)
+    best = [
+        (next(r.text for r in case.responses if r.sample == 0), favourites(case, feedback))
+        for case, feedback in judged
+        if compares(case, feedback)
+    ]
+    common = Counter(text for _, texts in best for text in sorted(texts)).most_common(1)
     usual = common[0][0] if common else None
-    own = {id(case): next(r.text for r in case.responses if r.sample == 0) for case, _ in best}
-    agreed = sum(own[id(case)] == text for case, text in best)
-    faults = [(case, text) for case, text in best if text is not None and text != usual]
-    found = sum(own[id(case)] == text for case, text in faults)
+    agreed = sum(own in texts for own, texts in best)
+    faults = [(own, texts) for own, texts in best if texts and usual not in texts]
+    found = sum(own in texts for own, texts in faults)
     # An evaluator that says nothing has let nothing pass.
     fine = bool(best) and agreed >= gate.agreement * len(best) and found >= gate.recall * len(faults)
     log_loss, error, temperature = _calibration(judged, reward)

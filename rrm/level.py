@@ -120,28 +120,26 @@ class Level:
         with self._clock("items"):
             rejected = unsettled(before)
             known = SoFar(turn, agent, reward if turn.number else None, [item for item, _ in rejected.values()])
-            items = node.selection.choose(node.task, node.effort.cases, so_far=known, seed=seed.at("items"))
+            items = node.selection.choose(
+                node.task, node.effort.cases_in(turn.number), so_far=known, seed=seed.at("items")
+            )
         with self._clock("respond"):
             seeds = [seed.at("case", i) for i in range(len(items))]
-            bare = [
-                _bare(item, texts, node.name, at)
-                for item, texts, at in zip(items, self._candidates(agent, items, rejected, seeds), seeds, strict=True)
-            ]
+            shown = self._candidates(known, items, rejected, seeds)
+            bare = [_bare(item, texts, node.name, at) for item, texts, at in zip(items, shown, seeds, strict=True)]
         self.watch("ask", turn.number, turn.of)
         return self.assist(stream, bare, seed.at("help") if node.effort.fresh != "run" else node.seed.at("help"))
 
     def _candidates(
-        self, agent: Assistant, items: Sequence[Item], rejected: Mapping[str, Unsettled], seeds: Sequence[Seed]
+        self, known: SoFar, items: Sequence[Item], rejected: Mapping[str, Unsettled], seeds: Sequence[Seed]
     ) -> list[list[str]]:
         """Answers to show: of an item that was shown before and is still unsettled, first those not yet rejected."""
-        wanted = self.node.effort.candidates
+        wanted, selection = self.node.effort.candidates, self.node.selection
         seen = [rejected[item.prompt][1] if item.prompt in rejected else frozenset() for item in items]
         many = max((len(texts) for texts in seen), default=0)
-        proposed = agent.propose(items, n=wanted + many, seeds=seeds)
-        return [
-            sorted(texts, key=no.__contains__)[:wanted] if no else texts[:wanted]
-            for texts, no in zip(proposed, seen, strict=True)
-        ]
+        proposed = known.assistant.propose(items, n=selection.proposals(wanted) + many, seeds=seeds)
+        fresh = [sorted(texts, key=no.__contains__) if no else texts for texts, no in zip(proposed, seen, strict=True)]
+        return selection.narrow(items, fresh, wanted, so_far=known)
 
     def assist(self, stream: str, bare: Sequence[Case], seed: Seed) -> list[Case]:
         """Gather the protocol's exhibits, recording each wave of answers before it is used; record the cases."""
@@ -158,6 +156,7 @@ class Level:
             return [found.get(i) for i in range(size)] if found else None
 
         with self._clock("ask"):
+            node.task.foresee(bare)
             helpers = Helpers(self._helpers, seed=seed, fresh=node.effort.fresh)
             exhibits = ask_all(
                 (node.protocol.assist(node.task, case) for case in bare), helpers, record=record, recorded=recorded

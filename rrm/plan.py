@@ -87,14 +87,20 @@ class Effort(Record):
     """How much is asked of the evaluator."""
 
     rounds: int = Field(default=1, ge=1)
-    cases: int = Field(default=32, ge=1)
-    """Cases judged in a round."""
+    cases: int = Field(default=32, ge=0)
+    """Cases judged in a round; 0: nobody is asked, for rewards that need no judgement."""
+    first_cases: int | None = Field(default=None, ge=0)
+    """Cases judged in the first round, where that is another number."""
     candidates: int = Field(default=2, ge=1)
     """Answers shown in a case: two are compared; of more, the best is marked (which counts as candidates - 1)."""
     fresh: Fresh = "case"
     """How long a sampled helper's answer is shared."""
     exam: int = Field(default=1000, ge=0)
     """Held-out items that the agent answers after each round, for reports."""
+
+    def cases_in(self, round: int) -> int:
+        """Cases judged in that round, counted from 0."""
+        return self.first_cases if round == 0 and self.first_cases is not None else self.cases
 
 
 class Gate(Record):

@@ -109,6 +109,8 @@ class _Feedback(Record):
     evaluator: str
     seconds: float | None = None
     """How long the evaluator took, where it took any time."""
+    work: int | None = None
+    """How many steps of work it took, where the task counts them."""
     seen: tuple[str, ...] = ()
     """Ids of the exhibits that were opened."""
     confidence: float | None = Field(default=None, ge=0, le=1)

@@ -46,7 +46,7 @@ class Registry(Generic[C]):
     def names(self) -> dict[str, str]:
         """Every name, and where it comes from: "built in" or the plug-in's distribution."""
         package = importlib.import_module(self.package)
-        names = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+        names = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_") and not m.ispkg]
         found = {name.replace("_", "-"): "built in" for name in names}
         for point in entry_points(group=self.group):
             origin = point.dist.name if point.dist else point.value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -83,6 +83,9 @@ class Task(Component):
 
     subtasks: ClassVar[tuple[Subtask, ...]] = ()
 
+    work_name: ClassVar[str] = "work"
+    """What reports call a step of the user's work."""
+
     measure: ClassVar[Literal["accuracy", "mean"]] = "accuracy"
     """What reports make of `truth`: the share of answers whose truth is 1, or the mean."""
 
@@ -118,12 +121,33 @@ class Task(Component):
         """
         return None
 
+    def work(self, case: Case, *, budget: int) -> int | None:
+        """How many steps of work `estimate` takes on the case; None: it does not say."""
+        return None
+
+    def foresee(self, cases: Sequence[Case]) -> None:
+        """Told of all cases of a round before any is asked about: a task that reads answers more cheaply all at once
+        may do so, and remember. It must answer the same where it was not told."""
+
     def truth(self, item: Item, text: str) -> float | None:
-        """How good an answer really is: 1 exactly when it is right, less otherwise (never above 1).
+        """How good an answer really is: 1 exactly when it is right, less otherwise (never above 1). Of a task whose
+        `measure` is "mean", any number: what the answer is worth.
 
         Asked by reports and by the evaluator `oracle` only.
         """
         return None
+
+    def truths(self, items: Sequence[Item], texts: Sequence[str]) -> Sequence[float | None]:
+        """The truth of many answers, each to its item: for tasks that find it more cheaply all at once."""
+        return [self.truth(item, text) for item, text in zip(items, texts, strict=True)]
+
+    def measures(self, items: Sequence[Item], texts: Sequence[str]) -> Mapping[str, Sequence[float | None]]:
+        """More that reports tell of these answers, by name; None where a measure does not apply. Reports only."""
+        return {}
+
+    def about(self) -> Mapping[str, str]:
+        """What reports say of the task beside its name, as "environment": "off-switch"."""
+        return {}
 
     def terms(self) -> Sequence[GivenTerm]:
         """Parts of the reward that come with the task and need not be learnt; a plan may add more."""
@@ -243,6 +267,16 @@ class Selection(Component):
     def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
         """`count` items of the training split."""
 
+    def proposals(self, wanted: int) -> int:
+        """How many answers the agent is asked for, where `wanted` are to be shown."""
+        return wanted
+
+    def narrow(
+        self, items: Sequence[Item], proposed: Sequence[Sequence[str]], wanted: int, *, so_far: SoFar
+    ) -> list[list[str]]:
+        """Which of the answers proposed to each item are shown: `wanted` of them, or as many as there are."""
+        return [list(texts[:wanted]) for texts in proposed]
+
 
 class Scores(NamedTuple):
     """A reward model's opinion, one row an item and one column a candidate."""
@@ -258,6 +292,10 @@ class RewardModel(ABC):
     @abstractmethod
     def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
         """A row of scores for each item's candidates (as many for every item), higher is better."""
+
+    def each(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> NDArray[float64]:
+        """(members, items, candidates) the scores by each member of an ensemble; of a single model, its own."""
+        return self.score(items, candidates).mean[None]
 
     def save(self, folder: Path) -> None:
         """Write what was learnt into an existing folder: safetensors and JSON, never pickle."""

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("blocks",),
     ("roles",),
     ("graph", "asking", "store", "measure"),
-    ("registry", "testing", "picture", "identity"),
+    ("control", "registry", "testing", "picture", "identity"),
     ("plan",),
     ("models",),
     ("training.feedback", "training.objective"),
@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 neighbours. Nobody imports from the rooms of components (`ROOMS`): the registry finds them by name."""
 
 ROOMS = frozenset(LAYERS[9])
-ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[6:9]) for part in layer)
+ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[6:9]) for part in layer) | {"control"}
 """A component knows nothing of plans, of the registry, or of what checks and draws it."""
 TORCH = ("models", "training.choice_table", "training.reward", "training.policy", "rrm_assistants")
 """Only these may import torch, transformers or safetensors."""
@@ -127,7 +127,7 @@ def test_content_imports_the_front_door_alone(name: str) -> None:
     own = name.partition(".")[0]
     for imported in imports(tree(name)):
         if imported.startswith(("rrm.", *CONTENT)):
-            allowed = imported.startswith(("rrm.models.", f"{own}.")) or imported == "rrm.testing"
+            allowed = imported.startswith(("rrm.models.", f"{own}.")) or imported in ("rrm.testing", "rrm.control")
             assert allowed, f"{name} imports {imported}; write `from rrm import …`"
 
 

@@ -110,7 +110,7 @@ WRONG_PLANS = {
     "unknown key in gate": (changed(("{ items = 4 }", "{ item = 4 }")), ["gate.item", "Did you mean 'items'"]),
     "a part without use": (changed(('use = "tally"', 'name = "tally"')), ["cast.reward.use", "missing"]),
     "bad gate word": (changed(("gate = { items = 4 }", 'gate = "maybe"')), ["gate", "'warn', 'stop' or 'off'"]),
-    "no cases": (changed(("cases = 6", "cases = 0")), ["effort.cases", "greater than or equal to 1"]),
+    "no cases": (changed(("cases = 6", "cases = -1")), ["effort.cases", "greater than or equal to 0"]),
     "half a round": (changed(("rounds = 2", "rounds = 1.5")), ["effort.rounds", "1.5"]),
     "seed is a word": (changed(("seed = 7", 'seed = "seven"')), ["seed", "'seven'"]),
     "no nodes": (STUDY.split("[node.")[0], ["at least one [node.NAME]"]),

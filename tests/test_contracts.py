@@ -52,6 +52,10 @@ from rrm.testing import check_assistant, check_evaluator, check_protocol, check_
 TINY: Mapping[str, Any] = {"config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}}
 
 ASSISTANT_ON: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "actor": ("gridworld", {"width": 8}),
+    "constant": ("column-sum", {"text": "7"}),
+    "step-pointer": ("gridworld-audit", {"width": 8}),
+    "step-reader": ("gridworld-step", {"width": 8}),
     "answer-book": ("column-sum", {"answers": {"Add up: 1": "1"}, "fallback": "7"}),
     "cached": ("column-sum", {}),
     "careless-adder": ("column-sum", {"slip": 0.5}),
@@ -75,6 +79,8 @@ TRAINED: Mapping[str, Mapping[str, Any]] = {
     "bradley-terry": {**STEPS, "ensemble": 2},
     "tally": {},
 }
+ACTING = ("ppo", "stated")
+"""Trainers for tasks that are acted in: `test_control.py` holds them to the same."""
 
 
 def built_in(registry: Any) -> list[str]:
@@ -83,7 +89,7 @@ def built_in(registry: Any) -> list[str]:
 
 def test_the_tables_name_every_component() -> None:
     assert sorted(ASSISTANT_ON) == built_in(ASSISTANTS)
-    assert sorted(TRAINED) == sorted([*built_in(POLICY_TRAINERS), *built_in(REWARD_TRAINERS)])
+    assert sorted([*TRAINED, *ACTING]) == sorted([*built_in(POLICY_TRAINERS), *built_in(REWARD_TRAINERS)])
 
 
 @pytest.mark.parametrize("kind", [r.kind for r in REGISTRIES])
@@ -176,7 +182,7 @@ def said(assistant: Assistant) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("turn", [Turn(0, 1), Turn(0, 3), Turn(2, 3, fresh=False)])
-@pytest.mark.parametrize("name", built_in(REWARD_TRAINERS))
+@pytest.mark.parametrize("name", [name for name in built_in(REWARD_TRAINERS) if name not in ACTING])
 def test_reward_trainer(name: str, turn: Turn, agent: Assistant, judged: list[Judged], tmp_path: Path) -> None:
     trainer: RewardTrainer = REWARD_TRAINERS.build(name, dict(TRAINED[name]))
     trainer.check(TASK, agent)
@@ -198,7 +204,7 @@ def test_reward_trainer(name: str, turn: Turn, agent: Assistant, judged: list[Ju
 
 
 @pytest.mark.parametrize("turn", [Turn(0, 3), Turn(2, 3, fresh=False)])
-@pytest.mark.parametrize("name", built_in(POLICY_TRAINERS))
+@pytest.mark.parametrize("name", [name for name in built_in(POLICY_TRAINERS) if name not in ACTING])
 def test_policy_trainer(name: str, turn: Turn, agent: Assistant, judged: list[Judged], tmp_path: Path) -> None:
     trainer: PolicyTrainer = POLICY_TRAINERS.build(name, dict(TRAINED[name]))
     trainer.check(TASK, agent)

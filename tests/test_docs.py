@@ -37,7 +37,7 @@ from rrm.testing import check_assistant, check_evaluator, check_protocol, check_
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("tasks/*.md"), *ROOT.glob("assistants/*.md")]
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("tasks/**/*.md"), *ROOT.glob("assistants/*.md")]
 )
 
 NODES = """

@@ -569,7 +569,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"queries": reads_an_answer_that_may_be_missing}, "reads None"),
     ({"answers": lambda self, item: ["1", "1"]}, "different answers"),
     ({"answers": lambda self, item: ["0", "1", item.prompt]}, "differ between items"),
-    ({"truth": lambda self, item, text: 1.0}, "exactly one"),
+    ({"truth": lambda self, item, text: 1.0}, "not for all"),
     ({"truth": lambda self, item, text: 2.0}, "never above 1"),
     ({"truth": lambda self, item, text: float("nan")}, "finite"),
     ({"estimate": lambda self, case, budget: [0.0]}, "marks to"),

@@ -87,19 +87,25 @@ class Valuing(Evaluator):
     def values(self, task: Task, case: Case, seed: Seed) -> Sequence[float] | None:
         """What each answer is worth, in order; None: cannot tell. Asked once for each case; `seed` is the case's."""
 
+    def work(self, task: Task, case: Case) -> int | None:
+        """How many steps of work that takes, where the task counts them."""
+        return None
+
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
         own_words = self.settings.feedback in ("demonstration", "correction")
         for number, case in enumerate(cases, start=done):
             at = seed.at(case.id)
             shown = self._candidates(task, case) if own_words else case
-            values = self.values(task, shown, at)
+            values, work = self.values(task, shown, at), self.work(task, shown)
             silent = UNKNOWN if values is None else self._skips(values, at)
+            said: Feedback
             if values is None or silent:
-                yield Abstention(case=case.id, evaluator=self.name(), reason=silent)
+                said = Abstention(case=case.id, evaluator=self.name(), reason=silent)
             elif own_words:
-                yield self._say_better(case, shown, values, at, slips=self._slips(number, at))
+                said = self._say_better(case, shown, values, at, slips=self._slips(number, at))
             else:
-                yield self._say(case, values, at, slips=self._slips(number, at))
+                said = self._say(case, values, at, slips=self._slips(number, at))
+            yield said if work is None else said.model_copy(update={"work": work})
 
     def _say(self, case: Case, values: Sequence[float], at: Seed, *, slips: bool) -> Feedback:
         form, count, name = self.settings.feedback, len(values), self.name()

@@ -30,6 +30,9 @@ class Simulated(Valuing):
             case = self._as_remembered(case, seed)
         return task.estimate(case, budget=self.settings.budget)
 
+    def work(self, task: Task, case: Case) -> int | None:
+        return task.work(case, budget=self.settings.budget)
+
     def _as_remembered(self, case: Case, seed: Seed) -> Case:
         gamma, last, rng = self.settings.myopic, len(case.exhibits) - 1, seed.at("myopic").rng()
         kept = tuple(e for i, e in enumerate(case.exhibits) if rng.random() < gamma ** (last - i))

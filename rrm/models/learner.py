@@ -65,7 +65,7 @@ class TorchAssistant(Assistant):
     def save(self, folder: Path) -> None:
         weights.save_all(folder, self.network, self.memory)
 
-    def load(self, folder: Path) -> Assistant:
+    def load(self, folder: Path) -> Self:
         network = copy.deepcopy(self.network)
         memory = weights.restore_all(folder, network)
         return self.successor(network.eval(), memory)

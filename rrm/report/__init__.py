@@ -15,7 +15,7 @@ from rrm.measure import Figure, t_interval
 from rrm.records import Arm
 from rrm.registry import in_file, located
 from rrm.report.reading import Reading
-from rrm.report.study import GraphOf, Run, Study, growth
+from rrm.report.study import GraphOf, Run, Study, growth, performance_share
 from rrm.report.verdict import Verdict, limits, verdicts
 from rrm.store import Store
 
@@ -97,7 +97,7 @@ class Report:
                 {
                     "arm": {**run.arm.varied, "name": run.arm.name},
                     "seed": run.arm.seed,
-                    "nodes": {node: _node(run, node) for node in study.levels if node in run.arm.nodes},
+                    "nodes": {node: _node(study, run, node) for node in study.levels if node in run.arm.nodes},
                 }
                 for run in study.runs
             ],
@@ -131,9 +131,18 @@ class Report:
             raise StoreError(f"{path}: the report cannot be written: {error.strerror or error}") from error
 
 
-def _node(run: Run, node: str) -> dict[str, Any]:
+def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
     reading = run.readings.get(node, Reading())
     gate, errors = reading.gate, run.helper_errors(node)
+    task = run.graph.tasks.get(node)
+    more: dict[str, Any] = {name: _figure(f) for name, f in reading.measures.items()}
+    curves = {n: [{"round": r, **(_figure(f) or {})} for r, f in c] for n, c in reading.measure_curves.items()}
+    if "performance" in more:
+        more["performance_share"] = _round(performance_share(study, run, node))
+    if task is not None:
+        more |= task.about()
+        if reading.work is not None:
+            more[task.work_name] = reading.work
     return {
         "level": run.graph.level_of().get(node),
         "task": run.graph.tasks[node].name() if node in run.graph.tasks else None,
@@ -160,6 +169,8 @@ def _node(run: Run, node: str) -> dict[str, Any]:
         "error_kind": ", ".join(sorted({e.kind or e.use for e in errors})) or None,
         "helper_errors": [e._asdict() for e in errors] or None,
         "trained_on_every_item": reading.exhaustive,
+        **more,
+        "measure_curves": curves or None,
         "repeated_items": _round(reading.repeats),
     }
 

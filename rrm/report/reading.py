@@ -88,6 +88,12 @@ class Reading:
     gate_questions: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     """CPU-seconds by stage."""
+    measures: Mapping[str, Figure] = field(default_factory=dict)
+    """What else the task tells of its final answers, by name."""
+    measure_curves: Mapping[str, Sequence[tuple[int, Figure]]] = field(default_factory=dict)
+    """The same over the rounds."""
+    work: int | None = None
+    """Steps of work that the user did in all, at the gate too, where the task counts them."""
     repeats: float | None = None
     """Share of the last exam's items that stood in it before: they count as often, but tell nothing new."""
     exhaustive: bool = False
@@ -107,6 +113,11 @@ class _Truth:
         self._task, self._name = task, task.name()
         self._known: dict[tuple[str, str], float | None] = {}
 
+    @property
+    def has_right_answers(self) -> bool:
+        """Whether a truth of 1 is that of the right answer, rather than any worth."""
+        return self._task.measure == "accuracy"
+
     def item(self, prompt: str) -> Item:
         return Item(task=self._name, prompt=prompt)
 
@@ -121,6 +132,16 @@ class _Truth:
                     f"{type(error).__name__}: {error}. It should return 0 for an answer that it cannot read."
                 ) from error
         return self._known[key]
+
+    def all(self, prompts: Sequence[str], texts: Sequence[str]) -> list[float | None]:
+        """Of many answers at once."""
+        new = list(dict.fromkeys(pair for pair in zip(prompts, texts, strict=True) if pair not in self._known))
+        try:
+            found = self._task.truths([self.item(p) for p, _ in new], [t for _, t in new])
+        except Exception:
+            found = [self(*pair) for pair in new]  # which says what is wrong with which
+        self._known.update(zip(new, found, strict=True))
+        return [self._known[pair] for pair in zip(prompts, texts, strict=True)]
 
     def answers(self, prompts: Sequence[str]) -> Sequence[str] | None:
         """The finite answer set, which is the same for every item."""
@@ -158,7 +179,7 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
             before[exam.moment] = exam
 
     def score(prompts: Sequence[str], answers: Sequence[str]) -> Figure | None:
-        values = [truth(p, a) for p, a in zip(prompts, answers, strict=True)]
+        values = truth.all(prompts, answers)
         known = [v for v in values if v is not None]
         if task.measure == "accuracy":
             return measure.wilson(sum(v == 1 for v in known), len(known))
@@ -167,6 +188,13 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     reading.curve = [(n, f) for n, e in sorted(rounds.items()) if (f := score(e.prompts, e.answers))]
     last = rounds[max(rounds)] if rounds else None
     reading.truth = score(last.prompts, last.answers) if last and reading.finished else None
+    curves: dict[str, list[tuple[int, Figure]]] = defaultdict(list)
+    for number, exam in sorted(rounds.items()):
+        for name, told in task.measures([truth.item(p) for p in exam.prompts], exam.answers).items():
+            if (figure := _figure_of([v for v in told if v is not None])) is not None:
+                curves[name].append((number, figure))
+    reading.measure_curves = dict(curves)
+    reading.measures = {name: curve[-1][1] for name, curve in curves.items()} if reading.finished else {}
     if last and last.prompts:
         reading.repeats = 1 - len(set(last.prompts)) / len(last.prompts)
     for moment in ("zero-shot", "tree"):
@@ -188,6 +216,15 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     reading.reward = measure.wilson(sum(decided), len(decided))
 
 
+def _figure_of(values: Sequence[float]) -> Figure | None:
+    """A share, where all values are 0 or 1; else a mean."""
+    return (
+        measure.wilson(sum(v == 1 for v in values), len(values))
+        if set(values) <= {0, 1}
+        else measure.t_interval(values)
+    )
+
+
 def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: _Truth) -> None:
     names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith("gate-")]
     if not names:
@@ -197,11 +234,14 @@ def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], tr
     comparisons, answered, silent = 0, 0, 0
     for name in sorted(names, key=_number):
         cases = store.read(key, f"{name}/cases", _Case)
+        shown_answers = [(c.item.prompt, r.text) for c in cases.values() for r in c.responses]
+        truth.all([p for p, _ in shown_answers], [t for _, t in shown_answers])
         truths = {i: [truth(c.item.prompt, r.text) for r in c.responses] for i, c in cases.items()}
         for i, case in cases.items():
             shown[case.item.prompt] |= 1 in truths[i]
         said: dict[int, Feedback] = store.read(key, f"{name}/feedback", FEEDBACK)
         comparisons += sum(f.comparisons for f in said.values())
+        _count_work(reading, said)
         answered, silent = answered + len(said), silent + sum(isinstance(f, Abstention) for f in said.values())
         here = _agreement(reading, name, said, cases, truths)
         if found := measure.judge_accuracy(here):
@@ -210,7 +250,9 @@ def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], tr
     reading.abstained = silent / answered if answered else None
     asked, distinct = _questions(store, key, names, streams)
     reading.helper_questions, reading.helper_distinct, reading.judgements = asked, distinct, comparisons
-    reading.judge, reading.coverage = measure.judge_accuracy(judged), measure.coverage(shown)
+    reading.judge = measure.judge_accuracy(judged)
+    if truth.has_right_answers:
+        reading.coverage = measure.coverage(shown)
 
 
 def _agreement(
@@ -241,12 +283,21 @@ def _agreement(
     return found + [measure.rated_agreement(given) for given in ratings.values()]
 
 
+def _count_work(reading: Reading, said: Mapping[int, Feedback]) -> None:
+    """Add what the user did for these verdicts."""
+    done = [f.work for f in said.values() if f.work is not None]
+    if done:
+        reading.work = (reading.work or 0) + sum(done)
+
+
 def _at_gate(reading: Reading, store: Store, key: str, streams: Sequence[str]) -> None:
     results = list(store.read(key, "gate", GateResult).values())
     reading.gate = results[-1] if results else None
     names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and s.startswith("gate-")]
     if names:
-        told = (store.read(key, f"{name}/feedback", FEEDBACK) for name in names)
+        told: list[dict[int, Feedback]] = [store.read(key, f"{name}/feedback", FEEDBACK) for name in names]
+        for said in told:
+            _count_work(reading, said)
         reading.gate_judgements = sum(f.comparisons for feedback in told for f in feedback.values())
         answers = [s for s in streams if s.partition("/answers/")[0] in names and "/answers/" in s]
         reading.gate_questions = sum(store.length(key, s) for s in answers)

@@ -21,6 +21,8 @@ from rrm.store import Store
 
 RECURSIVE, UNASSISTED, ORACLE = "recursive", "unassisted", "oracle"
 """The arms that a gap is computed from, by name."""
+TRUTH = "truth"
+"""The arm of agents that act, trained on the truth: what there is to be had."""
 
 Get = Callable[[Reading], Figure | None]
 GraphOf = Callable[[Arm], TaskGraph]
@@ -243,6 +245,17 @@ def growth(runs: Sequence[Run], node: str) -> Figure | None:
             here.append(truths[0].mean)
             below.append([t.mean for t in truths[1:]])
     return measure.error_growth(here, [[min(b) for b in below]]) if here else None
+
+
+def performance_share(study: Study, run: Run, node: str) -> float | None:
+    """Where an acting node's performance stands between doing nothing (0) and the arm trained on the truth (1)."""
+    alike = (r for r in study.runs if (r.arm.seed, r.arm.varied) == (run.arm.seed, run.arm.varied))
+    best = next((r.readings.get(node) for r in alike if r.arm.name == TRUTH), None)
+    here = run.readings.get(node)
+    if best is None or here is None or not {"performance", "idle"} <= here.measures.keys() & best.measures.keys():
+        return None
+    idle, top = here.measures["idle"].mean, best.measures["performance"].mean
+    return (here.measures["performance"].mean - idle) / (top - idle) if top > idle else None
 
 
 def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -26,6 +26,9 @@ class Disagreement(Selection):
         """Of any other task, fresh items drawn for each one chosen."""
         answers: int = Field(default=4, ge=2)
         """Answers to each item that the members are compared on."""
+        among: int = Field(default=1, ge=1)
+        """How many answers are proposed for each one shown: of them, the members of the ensemble disagree most about
+        which of those shown is better."""
 
     settings: Settings
 
@@ -45,3 +48,20 @@ class Disagreement(Selection):
             task, count, doubt=doubt, share=self.settings.active, oversample=self.settings.oversample,
             doubtful=self.settings.doubtful, seed=seed,
         )  # fmt: skip
+
+    def proposals(self, wanted: int) -> int:
+        return wanted * self.settings.among
+
+    def narrow(
+        self, items: Sequence[Item], proposed: Sequence[Sequence[str]], wanted: int, *, so_far: SoFar
+    ) -> list[list[str]]:
+        if so_far.reward is None or self.settings.among == 1 or wanted != 2:
+            return super().narrow(items, proposed, wanted, so_far=so_far)
+        few = min(map(len, proposed), default=0)
+        if few <= 2:
+            return [list(texts[:2]) for texts in proposed]
+        each = so_far.reward.each(items, [texts[:few] for texts in proposed])
+        first, second = np.triu_indices(few, 1)
+        better = 1 / (1 + np.exp(each[:, :, second] - each[:, :, first]))
+        pick = better.std(0).argmax(1)
+        return [[texts[first[k]], texts[second[k]]] for texts, k in zip(proposed, pick, strict=True)]

@@ -99,6 +99,16 @@ def favourite(case: Case, feedback: Feedback) -> str | None:
     return None
 
 
+def favourites(case: Case, feedback: Feedback) -> frozenset[str]:
+    """The answers that the feedback puts above most of those shown, with none above them: where several are right,
+    they are; where the evaluator could hardly tell them apart, there are none."""
+    if isinstance(feedback, Ranking):
+        best = frozenset(case.responses[i].text for i in feedback.tiers[0])
+        return best if 2 * len(feedback.tiers[0]) <= sum(map(len, feedback.tiers)) else frozenset()
+    only = favourite(case, feedback)
+    return frozenset() if only is None else frozenset({only})
+
+
 def _pair(first: str, second: str, p: float, tie_weight: float) -> Choice:
     return Choice((first, second), (p, 1 - p), tie_weight if p == 0.5 else 1.0)
 

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from rrm.models import weights
 from rrm.models.learner import TorchAssistant, source_in
 from rrm.models.noise import seeded
-from rrm.models.optimizer import Memory, Optimizer, Schedule
-from rrm.models.scorer import Scorer, in_chunks
-from rrm.records import Item
-from rrm.roles import Assistant, Judged, RewardModel, RewardTrainer, Scores, Task, Turn
+from rrm.models.optimizer import Optimizer, Schedule
+from rrm.models.reward import Member, NetworkReward, reward_of
+from rrm.roles import Assistant, Judged, RewardModel, RewardTrainer, Task, Turn
 from rrm.seed import Seed
 from rrm.training.choice_table import ChoiceTable
 
@@ -39,6 +35,11 @@ class BradleyTerry(RewardTrainer):
         """Penalty on squared differences from the mean reward of an item's candidates."""
         whole: int = Field(default=256, ge=0)
         """Up to so many different items, every step sees them all; above, a batch of them."""
+        recent: float = Field(default=0.0, ge=0, le=1)
+        """Share of each batch that is drawn from the newest items, after the first round: for agents whose behaviour
+        moves on while what was judged of it stays."""
+        newest: int = Field(default=96, ge=1)
+        """How many items those are."""
 
     settings: Settings
 
@@ -66,23 +67,25 @@ class BradleyTerry(RewardTrainer):
         before = start.members if isinstance(start, NetworkReward) else ()
         members = []
         for number in range(self.settings.ensemble):
-            at = seed.at("member", number)
-            member = Member(source.scorer(task, seed=at.at("weights")), {})
-            if number < len(before):
-                member = _going_on(member, before[number], turn)
-            members.append(self._trained(member, table, turn, at))
-        return NetworkReward(members)
-
-    def _trained(self, member: Member, table: ChoiceTable, turn: Turn, seed: Seed) -> Member:
+            member = Member(source.scorer(task, seed=seed.at("member", number, "weights")), {})
+            members.append(_going_on(member, before[number], turn) if number < len(before) else member)
         if not len(table):
-            return member
+            return reward_of(members)
+        codes = members[0].network.encode(table.items, table.candidates)
+        return reward_of([self._trained(m, table, codes, turn, seed.at("member", n)) for n, m in enumerate(members)])
+
+    def _trained(self, member: Member, table: ChoiceTable, codes: Sequence[Tensor], turn: Turn, seed: Seed) -> Member:
         network = copy.deepcopy(member.network).train()
         optimizer = Optimizer.over(network.groups(fresh=turn.fresh), self.settings, member.memory)
-        codes = network.encode(table.items, table.candidates)
         whole, size = len(table) <= self.settings.whole, self.settings.batch
+        recent = round(size * self.settings.recent) if turn.number else 0
+        newest = max(0, len(table) - self.settings.newest)
 
         def loss(_: int) -> Tensor:
-            rows = slice(None) if whole else torch.randint(0, len(table), (size,))
+            rows: Tensor | slice = slice(None)
+            if not whole:
+                rows = torch.randint(0, len(table), (size - recent,))
+                rows = torch.cat([torch.randint(newest, len(table), (recent,)), rows]) if recent else rows
             scores = network(*(c[rows] for c in codes))
             centred = scores - scores.mean(1, keepdim=True)
             penalty: Tensor = self.settings.ridge * centred.square().mean()
@@ -99,7 +102,7 @@ class BradleyTerry(RewardTrainer):
             network = source.scorer(task, seed=Seed(0))
             memory = weights.restore_all(folder, network, f"-{number}")
             members.append(Member(network.eval(), memory))
-        return NetworkReward(members)
+        return reward_of(members)
 
 
 def _going_on(new: Member, old: Member, turn: Turn) -> Member:
@@ -109,29 +112,3 @@ def _going_on(new: Member, old: Member, turn: Turn) -> Member:
     misfit = "the reward model to start from is of another network than the assistant's"
     weights.adopt(new.network, old.network.state_dict(), misfit)
     return new
-
-
-@dataclass(frozen=True)
-class Member:
-    """One network of an ensemble, and what its optimiser goes on from."""
-
-    network: Scorer
-    memory: Memory
-
-
-class NetworkReward(RewardModel):
-    """The mean over networks, and their spread."""
-
-    def __init__(self, members: Sequence[Member]) -> None:
-        self.members = tuple(members)
-
-    def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
-        each = np.stack([self._one(member.network, items, candidates) for member in self.members])
-        return Scores(each.mean(0), each.std(0))
-
-    def _one(self, network: Scorer, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-        return in_chunks(network, len(items), lambda at: network(*network.encode(items[at], candidates[at])))
-
-    def save(self, folder: Path) -> None:
-        for number, member in enumerate(self.members):
-            weights.save_all(folder, member.network, member.memory, f"-{number}")

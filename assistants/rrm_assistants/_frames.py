@@ -1,0 +1,51 @@
+"""Steps written as "frame action frame", read as bits: what the learners of transcripts share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_CODES = np.full(128, -1, dtype=np.int8)
+_CODES[[ord(c) for c in "0123456789abcdefghijklmnopqrstuv"]] = np.arange(32)
+_CODES[[ord(c) for c in "UDLRA"]] = np.arange(32, 37)
+_BITS = 5
+
+
+def steps_of(prompt: str) -> list[str]:
+    """The steps of "name: frame U frame D frame …", each as one word "frameUframe"."""
+    words = prompt.partition(": ")[2].split()
+    return ["".join(words[i : i + 3]) for i in range(0, len(words) - 2, 2)]
+
+
+def codes(steps: Sequence[str]) -> Tensor:
+    """(steps, characters) numbers: 0 to 31 a cell or a flag, 32 to 36 an action. All steps are as long as the first;
+    what is longer is cut, what is shorter or unknown reads as an empty cell."""
+    wide = max(map(len, steps), default=0)
+    text = "".join(step.ljust(wide, "0") for step in steps).encode("ascii", "replace")
+    read = _CODES[np.frombuffer(text, np.uint8) & 127].clip(min=0).reshape(len(steps), wide)
+    return torch.from_numpy(read.astype(np.int64))
+
+
+class StepReader(nn.Module):
+    """A small network over the bits of a step's cells and flags, and its action."""
+
+    def __init__(self, characters: int, out: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear((characters - 1) * _BITS + 5, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(width, out),
+        )  # fmt: skip
+        self.register_buffer("powers", torch.arange(_BITS), persistent=False)
+        self.powers: Tensor
+
+    def forward(self, read: Tensor) -> Tensor:
+        """(…, characters) codes -> (…, out)."""
+        middle = read.shape[-1] // 2  # where the action stands, between two frames
+        frames = torch.cat([read[..., :middle], read[..., middle + 1 :]], -1)
+        bits = (frames[..., None] >> self.powers & 1).flatten(-2)
+        action = nn.functional.one_hot((read[..., middle] - 32).clamp(0, 4), 5)
+        found: Tensor = self.layers(torch.cat([bits, action], -1).float())
+        return found

@@ -1,0 +1,106 @@
+"""Tasks in which an agent acts: an item names the start state, an answer is the string of actions taken from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rrm.records import Item
+from rrm.roles import RewardModel, Scores, Task
+from rrm.seed import Seed
+
+Floats = NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """What one action brought, one row an episode."""
+
+    features: Floats
+    """(B, F) what a reward model is told of the step; 0 where the episode had ended before it."""
+    visible: Floats
+    """(B,) the reward that everybody sees, which need not be what the user wants."""
+
+
+class Episodes(ABC):
+    """B episodes that advance together, one action each at a time. Equal starts and actions give equal episodes."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> NDArray[np.bool_]:
+        """(B,) whether the next action still counts."""
+
+    @abstractmethod
+    def observe(self) -> Floats:
+        """(B, D) what the acting agent sees."""
+
+    @abstractmethod
+    def step(self, actions: NDArray[np.int64]) -> Step:
+        """Take one action each; those of episodes that have ended are ignored."""
+
+    @abstractmethod
+    def restart(self, rows: NDArray[np.intp], items: Sequence[Item]) -> None:
+        """Put new episodes into these rows, at their starts."""
+
+    @abstractmethod
+    def performance(self) -> Floats:
+        """(B,) what the last step was really worth to the user. The truth: for reports and control arms only."""
+
+
+class ControlTask(Task):
+    """A task whose answers are trajectories, replayed from (item, text) wherever they are looked at."""
+
+    actions: str
+    """One letter for each action."""
+    horizon: int
+    """Steps after which every episode ends."""
+
+    @abstractmethod
+    def episodes(self, items: Sequence[Item]) -> Episodes:
+        """One episode an item, at its start."""
+
+    def wander(self, items: Sequence[Item], seeds: Sequence[Seed]) -> list[str]:
+        """An answer to each item by nobody who learns: uniform actions, unless a task knows more telling behaviour."""
+        rngs = (seed.rng() for seed in seeds)
+        return ["".join(rng.choices(self.actions, k=self.horizon)) for rng in rngs]
+
+
+class Lived(NamedTuple):
+    """N trajectories of T steps as they were lived, T the task's horizon."""
+
+    features: Floats
+    """(N, T, F)"""
+    visible: Floats
+    """(N, T)"""
+    performance: Floats | None = None
+    """(N, T) the truth, where it was asked for."""
+
+
+def replay(task: ControlTask, items: Sequence[Item], texts: Sequence[str], *, truth: bool = False) -> Lived:
+    """Live the trajectories again. A letter that is no action, or one that is missing, counts as the last action."""
+    episodes, last = task.episodes(items), len(task.actions) - 1
+    place = {letter: i for i, letter in enumerate(task.actions)}
+    rows = [[place.get(c, last) for c in text[: task.horizon].ljust(task.horizon, task.actions[-1])] for text in texts]
+    taken = np.array(rows, dtype=np.int64).reshape(len(texts), task.horizon)
+    features, visible, performance = [], [], []
+    for t in range(task.horizon):
+        step = episodes.step(taken[:, t])
+        features.append(step.features)
+        visible.append(step.visible)
+        if truth:
+            performance.append(episodes.performance())
+    return Lived(np.stack(features, 1), np.stack(visible, 1), np.stack(performance, 1) if truth else None)
+
+
+class StepReward(RewardModel):
+    """A reward model that values each step of a trajectory; a whole one is worth their sum."""
+
+    asks_truth: bool = False
+    """Whether it has to be told what each step was truly worth: the control arm that knows."""
+
+    @abstractmethod
+    def steps(self, lived: Lived) -> Scores:
+        """(N, T) scores."""
