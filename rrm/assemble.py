@@ -75,6 +75,11 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
     for role in ("selection", "reward", "policy"):
         with _said_at(f"{where}.{role}"):
             parts[role].check(task, agent)
+    if parts["reward"].needs_judgements and not spec.effort.asks:
+        raise PlanError(
+            f"node.{name}.effort.cases: 0 asks nobody, and reward {cast.reward.use!r} learns from judgements: "
+            "write 1 or more"
+        )
     terms = [(t, t.build(REWARD_TERMS, f"{where}.terms")) for t in cast.terms]
     edges = {s: (nodes[h.node], _wraps(h.wrapped_in, f"node.{name}.helped_by.{s}")) for s, h in spec.helped_by.items()}
     start = nodes[spec.start] if spec.start else None

@@ -88,7 +88,7 @@ class Effort(Record):
 
     rounds: int = Field(default=1, ge=1)
     cases: int = Field(default=32, ge=0)
-    """Cases judged in a round; 0: nobody is asked, for rewards that need no judgement."""
+    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements."""
     first_cases: int | None = Field(default=None, ge=0)
     """Cases judged in the first round, where that is another number."""
     candidates: int = Field(default=2, ge=1)
@@ -97,6 +97,11 @@ class Effort(Record):
     """How long a sampled helper's answer is shared."""
     exam: int = Field(default=1000, ge=0)
     """Held-out items that the agent answers after each round, for reports."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether anybody is asked in any round."""
+        return any(self.cases_in(round) for round in range(min(self.rounds, 2)))
 
     def cases_in(self, round: int) -> int:
         """Cases judged in that round, counted from 0."""

@@ -89,6 +89,9 @@ class Task(Component):
     measure: ClassVar[Literal["accuracy", "mean"]] = "accuracy"
     """What reports make of `truth`: the share of answers whose truth is 1, or the mean."""
 
+    several_right: ClassVar[bool] = False
+    """Whether more than one answer of the finite answer set may be right."""
+
     @abstractmethod
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
         """Draw one item, from the training split or from the held-out one."""
@@ -303,6 +306,9 @@ class RewardModel(ABC):
 
 class RewardTrainer(Component):
     """Learns a reward model from feedback."""
+
+    needs_judgements: ClassVar[bool] = True
+    """Whether it has nothing to learn from where nobody is asked: a plan that asks nobody is refused then."""
 
     def check(self, task: Task, assistant: Assistant) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""

@@ -224,9 +224,11 @@ def _check_truth(task: Task, item: Item, answers: Sequence[str] | None) -> None:
         _must(value == task.truth(item, text), f"truth of {text[:40]!r} is not the same twice")
     if answers and task.truth(item, answers[0]) is not None:
         right = [text for text in answers if task.truth(item, text) == 1]
-        some = task.measure != "accuracy" or 0 < len(right) < len(answers)
+        wanted = "some, not for all" if task.several_right else "exactly one (or say `several_right = True`)"
+        fits = 0 < len(right) < len(answers) if task.several_right else len(right) == 1
         _must(
-            some, f"truth is 1 for {right} of the answers to {item.prompt[:80]!r}; it should be for some, not for all"
+            fits or task.measure != "accuracy",
+            f"truth is 1 for {right} of the answers to {item.prompt[:80]!r}; it should be for {wanted}",
         )
 
 

@@ -22,6 +22,7 @@ class Stated(RewardTrainer):
         of: Literal["visible", "truth"] = "visible"
 
     settings: Settings
+    needs_judgements = False
 
     def check(self, task: Task, assistant: Assistant) -> None:
         _acting(task)
