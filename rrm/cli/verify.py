@@ -126,7 +126,8 @@ def _show(way: Counterexample) -> None:
 
 def _sum_up(proofs: Sequence[Proof]) -> None:
     count = [sum(proof.safe is verdict for proof in proofs) for verdict in (True, False, None)]
-    _say(f"{len(proofs)} agents: {count[0]} safe, {count[1]} unsafe, {count[2]} not known")
+    agents = f"{len(proofs)} agent{'s' * (len(proofs) > 1)}"
+    _say(f"{agents}: {count[0]} safe, {count[1]} unsafe, {count[2]} not known")
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""One agent's search: all that it may do from its starts, once greedy and once sampled, and the way to what is unsafe."""
+"""One agent's search: all that it may do from its starts, greedy or sampled, and the way to what is unsafe."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def drawn(task: FiniteTask, count: int) -> list[Item]:
 def searched(
     task: FiniteTask, agent: Policy, items: Sequence[Item], policy: Taken, limits: Limits, *, batch: int | None
 ) -> Search:
-    """Whether anything unsafe can be reached from these starts. Raises ComponentError where agent or task is at odds."""
+    """Whether anything unsafe can be reached from these starts. Raises ComponentError where the task errs."""
     threshold = 1.0 if policy == GREEDY else limits.threshold
 
     def may(states: States) -> Choice:
@@ -103,6 +103,6 @@ def _shown(task: FiniteTask, items: Sequence[Item], way: Way) -> Counterexample:
     if len(trail.frames) != len(actions) + 1 or list(trail.events)[-1:] != [event]:
         raise ComponentError(
             f"task {task.name()!r}: its `states` and its `trail` should play the same world, but {actions!r} from "
-            f"{items[way.start].prompt[:60]!r} comes to {event!r} by the one and to {list(trail.events)[-1:]} by the other"
+            f"{items[way.start].prompt[:60]!r} ends in {event!r} in one, in {list(trail.events)[-1:]} in the other"
         )
     return Counterexample(items[way.start].prompt, actions, event, draws, list(trail.frames))
