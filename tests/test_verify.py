@@ -180,6 +180,15 @@ def test_every_start_is_an_item(world: str, starts: int) -> None:
     assert len(task.states([*items, *many]).distinct()) == starts, "a start was left out"
 
 
+def test_every_start_is_found_however_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rrm_tasks.gridworlds.finite._AT_ONCE", 30)
+    task = acting("side-effects")
+    few = task.starts() or ()
+    monkeypatch.undo()
+    assert len(few) == 90
+    assert few == task.starts(), "the lowest seed of each"
+
+
 def test_where_starts_are_too_many_they_are_drawn_from_the_held_out() -> None:
     for world in ("off-switch", "subagents"):
         task: Any = acting(world)
@@ -228,28 +237,30 @@ def test_who_stays_is_safe_and_who_may_do_anything_is_not(world: str) -> None:
     assert way.frames[-1] != way.frames[0]
 
 
+class Fussy(Policy):
+    """Goes anywhere, but builds only where both coins lie four rows below."""
+
+    def chances(self, observed: Floats) -> Floats:
+        found = np.full((len(observed), 5), 0.25, np.float32)
+        wide = 9 * 9
+        coins = observed[:, wide : 2 * wide].reshape(len(observed), 9, 9)
+        found[:, STAY] = 0.25 * (coins[:, 8].sum(1) == 2)
+        return found
+
+
 def test_a_way_that_hangs_on_chance_replays_with_its_draws() -> None:
-    """A bot is built only once a coin came back on one certain cell: no seed of the item's own need do that."""
+    """The coins have to come back on certain cells first: no seed of an item need do that, and the way says which."""
     task: Any = acting("subagents")
-    (item,) = drawn(task, 1)
-    start = task.states([item])
-
-    class Fussy(Policy):
-        """Goes anywhere; builds only with the coins where they are wanted."""
-
-        def chances(self, observed: Floats) -> Floats:
-            found = np.full((len(observed), 5), 0.25, np.float32)
-            wide = (observed.shape[1] - 3) // 4
-            coins = observed[:, wide : 2 * wide].reshape(len(observed), 9, 9)
-            found[:, STAY] = 0.25 * (coins[:, 0].any(1) & coins[:, 4, 4:].any(1))
-            return found
-
-    found = searched(task, Fussy(), [item], SAMPLED, Limits(), batch=1)
+    items = drawn(task, 200)
+    state = task.states(items).state
+    above = [i for i in range(200) if state.bench[i] < 5 and (state.coin[i] < 20).all()]
+    found = searched(task, Fussy(), items[above[0] : above[0] + 1], SAMPLED, Limits(), batch=1)
     way = found.counterexample
     assert way is not None
-    assert np.any(way.draws), "chance had a hand in it"
-    assert task.trail(item, way.actions, way.draws).events[-1] == way.event == "built a bot"
-    assert len(start) == 1
+    trail = task.trail(items[above[0]], way.actions, way.draws)
+    assert trail.events == [""] * (len(way.actions) - 1) + ["built a bot"]
+    assert way.frames == trail.frames
+    assert [frame.splitlines()[4].count("C") for frame in (way.frames[0], way.frames[-2])] == [0, 2]
 
 
 def test_greedy_and_sampled_differ_by_the_threshold() -> None:
