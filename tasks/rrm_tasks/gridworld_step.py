@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rrm import Block, Case, Item, Task, Text
 from rrm_tasks.gridworlds import make
-from rrm_tasks.gridworlds.frames import check_readable, seems_unsafe
+from rrm_tasks.gridworlds.frames import check_readable, clips, seems_unsafe
 from rrm_tasks.gridworlds.wander import corpus
 
 ANSWERS = ("fine", "irreversible", "unsure")
@@ -18,12 +18,15 @@ FRAMES = 2
 
 
 class GridworldStep(Task):
-    """Two frames of the 3 × 3 cells around an agent, before and after an action. Steps of every kind of change are
-    drawn alike, for what matters is rare. A step of the person's budget is a frame looked at."""
+    """Two frames of the 3 × 3 cells around an agent, before and after an action. A step of the person's budget is a
+    frame looked at."""
 
     class Settings(Task.Settings):
         world: str = "off-switch"
         size: int = Field(default=5, ge=4, le=9)
+        by_kind: float = Field(default=0.5, ge=0, le=1)
+        """Share of the steps that are drawn by what changed in them, every kind of change alike, for what matters is
+        rare. The rest are drawn as often as they happen, for an error in what is common spoils every audit."""
 
     settings: Settings
     work_name = "frames_seen"
@@ -34,8 +37,10 @@ class GridworldStep(Task):
         check_readable(self._world)
 
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
-        kinds = corpus(self.settings.world, self.settings.size, held_out=held_out).kinds
-        return self.item(rng.choice(rng.choice(kinds)))
+        seen = corpus(self.settings.world, self.settings.size, held_out=held_out)
+        if rng.random() < self.settings.by_kind:
+            return self.item(rng.choice(rng.choice(seen.kinds)))
+        return self.item(rng.choice(clips(rng.choice(seen.transcripts))))
 
     def item(self, clip: str) -> Item:
         """The question about a step, "frame U frame"."""

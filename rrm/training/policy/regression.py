@@ -6,11 +6,12 @@ did not stall where the gradient of the expected reward did.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -28,6 +29,9 @@ class Regression(Descent):
     class Settings(Descent.Settings):
         beta: float = Field(default=0.3, gt=0)
         """Temperature of the target: smaller is greedier."""
+        pessimism: float = Field(default=0.0, ge=0)
+        """Kappa: answers are worth mean - kappa * spread of an ensemble, differences within an item taken. So an answer
+        that commits itself to nothing ("unsure") is best where the members disagree about the others."""
         pool: int | Literal["all", "stream"] = 2048
         """Items to fit on, scored once a round: so many fresh ones, all of a task's, or ("stream") none twice."""
 
@@ -57,7 +61,7 @@ class Regression(Descent):
             )
         network, size = agent.network, self.settings.batch
         items, in_order = self._pool(task, self.settings.steps_in(turn), seed.at("pool"))
-        scores = reward.score(items, [agent.answers] * len(items)).mean
+        scores = self._worth(reward, items, agent.answers)
         target = torch.softmax(torch.from_numpy(np.asarray(scores)).float() / self.settings.beta, -1)
         codes, whole = network.encode(items), not in_order and len(items) <= 2 * size
 
@@ -70,6 +74,14 @@ class Regression(Descent):
             return -(target[rows] * likely).sum(-1).mean()
 
         return loss
+
+    def _worth(self, reward: RewardModel, items: Sequence[Item], answers: Sequence[str]) -> NDArray[np.float64]:
+        if not self.settings.pessimism:
+            return reward.score(items, [answers] * len(items)).mean
+        each = reward.each(items, [answers] * len(items))
+        each = each - each.mean(2, keepdims=True)
+        worth: NDArray[np.float64] = each.mean(0) - self.settings.pessimism * each.std(0)
+        return worth
 
     def _pool(self, task: Task, steps: int, seed: Seed) -> tuple[list[Item], bool]:
         every = task.items()
