@@ -83,7 +83,7 @@ def few_collections() -> None:
     collector that walks all of torch each time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(1_000_000, 50, 100)
 
 
 @contextmanager

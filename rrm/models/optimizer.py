@@ -16,6 +16,10 @@ Memory = Mapping[str, Tensor]
 """AdamW's moments and step count by parameter, as tensors that safetensors can hold; empty at a level's beginning."""
 
 
+CLEARLY_BELOW = 0.999
+"""A norm of gradients below this is scaled by exactly 1, whatever the 1e-6 in torch's division and rounding do."""
+
+
 class Schedule(Record):
     """How long and how fast a trainer learns in each round."""
 
@@ -70,13 +74,20 @@ class Optimizer:
             warm = min(1.0, (self.taken + 1) / max(self.schedule.warm_up, 1))
             for group, multiplier in zip(self.adam.param_groups, self.multipliers, strict=True):
                 group["lr"] = self.schedule.rate * warm * fade * multiplier
-            self.adam.zero_grad()
+            for parameter in self.parameters:
+                parameter.grad = None
             value = loss(step)
             value.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self._clip()
             self.adam.step()
             self.taken += 1
         return float(value.detach())
+
+    def _clip(self) -> None:
+        """Scale the gradients to a norm of at most 1. Most are below it, and are left as they are."""
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        if not norm < CLEARLY_BELOW:
+            nn.utils.clip_grads_with_norm_(self.parameters, 1.0, norm)
 
     def memory(self) -> dict[str, Tensor]:
         """What to go on from in the next round."""
