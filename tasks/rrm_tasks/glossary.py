@@ -79,8 +79,8 @@ class Glossary(Task):
         return [self._item(w.name, a, b) for w, a, b in product(words, range(s.digits), range(s.digits))]
 
     def queries(self, case: Case) -> Asking:
-        for query in self._parts(case.item.prompt):
-            yield query  # noqa: UP028 (`yield from` a list, and it would be sent the answers)
+        for query in self._parts(case.item.prompt):  # noqa: UP028 (`yield from` would send the answers to the list)
+            yield query
 
     def answers(self, item: Item) -> Sequence[str]:
         return [str(digit) for digit in range(self.settings.digits)]
