@@ -6,6 +6,7 @@ import heapq
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from rrm.asking import drive
 from rrm.build import run as train
 from rrm.errors import RrmError
 from rrm.gate import most_shown
-from rrm.job import Job, assemble_node, jobs
+from rrm.job import Job, assemble_node, jobs, plan_of
 from rrm.node import Node
 from rrm.plan import ArmPlan, Cast, Effort, Plan, Study, Use
 from rrm.records import Arm, Case, Item, Response
@@ -198,10 +199,11 @@ def _recorded(store: Store, study: Study) -> dict[str, dict[str, Rate]]:
     own = {file for arm in study.arms for file in arm.plan.files()}
     points: dict[str, list[tuple[Size, Mapping[str, float]]]] = {}
     for arm in store.read("study", "arms", Arm).values():
-        plan = Plan.model_validate(arm.plan)
-        for name, key in arm.nodes.items() if plan.files() <= own else ():
-            if store.has_agent(key, "published") and (spent := store.spent(key)):
-                points.setdefault(_shape(plan, name), []).append((size(plan, name), spent))
+        with suppress(RrmError):  # of another version of rrm, or of components that are not here
+            plan = plan_of(arm)
+            for name, key in arm.nodes.items() if plan.files() <= own else ():
+                if store.has_agent(key, "published") and (spent := store.spent(key)):
+                    points.setdefault(_shape(plan, name), []).append((size(plan, name), spent))
     return {shape: rates(found) for shape, found in points.items()}
 
 

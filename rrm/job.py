@@ -6,6 +6,8 @@ import functools
 from dataclasses import dataclass, replace
 
 from rrm.assemble import assemble
+from rrm.errors import StoreError
+from rrm.inert import inert
 from rrm.node import Node
 from rrm.plan import Plan, Study
 from rrm.records import Arm
@@ -49,6 +51,20 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             stops = (arm.label,) if node.gate.on_fail == "stop" else ()
             found[node.key] = replace(job, arms=(*job.arms, arm.label), stops=(*job.stops, *stops))
     return list(found.values()), arms
+
+
+def plan_of(arm: Arm) -> Plan:
+    """The plan of a recorded arm, with all of its nodes. Raises StoreError if this rrm cannot read it."""
+    try:
+        plan = Plan.model_validate(arm.plan)
+    except ValueError:  # pydantic's own is one too
+        plan = None
+    if plan is None or not arm.nodes.keys() <= plan.node.keys():
+        raise StoreError(
+            f"the recorded plan of the arm {inert(arm.label, 200)} cannot be read: it was recorded by another version "
+            "of rrm, or altered. Read it with that version, or run the plan again: the newest plan of an arm counts."
+        )
+    return plan
 
 
 def is_published(store: Store, key: str) -> bool:

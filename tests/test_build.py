@@ -7,6 +7,7 @@ import multiprocessing
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, STUDY, Rrm
@@ -18,6 +19,7 @@ from rrm.cost import Rate, Size
 from rrm.errors import ComponentError, RrmError
 from rrm.job import jobs
 from rrm.plan import Study
+from rrm.records import Arm
 from rrm.store import Store
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -212,3 +214,30 @@ def test_plan_says_why_each_node_would_be_trained(study: Path, rrm: Rrm) -> None
     below = states("--set", "node.block.effort.cases=7")
     assert below == {"block": "effort.cases 6 → 7", "total": "block changed"}
     assert "Nothing to do" in rrm("plan", study, "--out", out).out
+
+
+# -- plans of another rrm ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [{}, {"node": {"block": {"job": "column-sum"}}}, {"seed": "x", "node": 3}, None])
+def test_a_recorded_plan_that_cannot_be_read_is_told_or_left_out(plan: Any, study: Path, rrm: Rrm) -> None:
+    """None: the plan is well, but does not have the node that the arm names."""
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
+    store = Store(out)
+    (arm,) = store.read("study", "arms", Arm).values()
+    strange = {**arm.plan, "node": {"other": {"task": "column-sum"}}} if plan is None else plan
+    old = arm.model_copy(update={"plan": strange, "nodes": dict.fromkeys(arm.nodes, "0" * 16)})
+    store.append("study", "arms", [old])
+    told = rrm("report", out)
+    assert told.code == 1
+    assert told.err.startswith(
+        "rrm: the recorded plan of the arm run, seed 7 cannot be read: it was recorded by another"
+    )
+    assert told.err.count("\n") == 1
+    shown = json.loads(rrm("plan", study, "--out", out, "--set", "effort.cases=9", "--json").out)
+    assert {n["state"] for n in shown["nodes"]} == {"recorded by another version of rrm"}
+    assert {n["source"] for n in shown["nodes"]} == {"recorded"}  # what can be read still tells the time
+    assert rrm("prune", out).code == 0
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0  # which makes the newest plan a readable one
+    assert rrm("report", out).code == 0

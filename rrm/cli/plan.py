@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rrm.job import Job
+    from rrm.records import Arm
     from rrm.store import Store
 
 
@@ -157,12 +158,18 @@ def _lost(store: Store, key: str) -> str:
     return "its weights are gone" if trained and not there else ""
 
 
-def _reason(job: Job, old: Any, below: Sequence[str]) -> str:
+def _reason(job: Job, old: Arm | None, below: Sequence[str]) -> str:
+    from rrm.errors import StoreError
+    from rrm.job import plan_of
+
     if old is None or job.name not in old.nodes:
         return "new"
     if old.nodes[job.name] == job.key:
         return "its weights are gone" if not below else f"waits for {', '.join(below)}"
-    then, now = _leaves(old.plan["node"][job.name]), _leaves(job.plan.node[job.name].model_dump(mode="json"))
+    try:
+        then, now = (_leaves(p.node[job.name].model_dump(mode="json")) for p in (plan_of(old), job.plan))
+    except StoreError:
+        return "recorded by another version of rrm"
     changed = [
         f"{key} {json.dumps(then.get(key))} → {json.dumps(now.get(key))}"
         for key in sorted(then.keys() | now.keys())
