@@ -136,7 +136,7 @@ class Task(Component):
         """How good an answer really is: 1 exactly when it is right, less otherwise (never above 1). Of a task whose
         `measure` is "mean", any number: what the answer is worth.
 
-        Asked by reports and by the evaluator `oracle` only.
+        Asked by reports only, and by two controls: the evaluator `oracle`, and the reward `stated` of the truth.
         """
         return None
 
