@@ -53,6 +53,10 @@ class Component(ABC):
 
     settings: Settings
 
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Settings that are paths. A relative one is taken from the plan's folder, or, if nothing is there, from where
+    `rrm` is called. What stands there is for `reads` to say; where it stands is no part of a node's key."""
+
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = type(self).Settings() if settings is None else settings
 
