@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 
 from rrm.assemble import assemble
@@ -34,7 +33,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
     found: dict[str, Job] = {}
     arms = []
     for said in study.arms:
-        nodes = assemble(said.plan)
+        nodes = _assembled(said.plan)
         arm = Arm(
             name=said.name,
             varied=dict(said.varied),
@@ -74,9 +73,21 @@ def is_published(store: Store, key: str) -> bool:
 
 def assemble_node(job: Job) -> Node:
     """A job's node, with everything below it."""
-    return _assembled(job.plan.model_dump_json())[job.name]
+    plan = job.plan.model_dump_json()
+    nodes = _ASSEMBLED[plan] if plan in _ASSEMBLED else _assembled(Plan.model_validate_json(plan))
+    return nodes[job.name]
 
 
-@functools.lru_cache(maxsize=64)
-def _assembled(plan: str) -> dict[str, Node]:
-    return assemble(Plan.model_validate_json(plan))
+KEPT = 64
+_ASSEMBLED: dict[str, dict[str, Node]] = {}
+"""The nodes of the last plans that were assembled, so that none is twice for what is done with it."""
+
+
+def _assembled(plan: Plan) -> dict[str, Node]:
+    """Anew: a file that a component reads may have changed."""
+    nodes, written = assemble(plan), plan.model_dump_json()
+    _ASSEMBLED.pop(written, None)
+    _ASSEMBLED[written] = nodes
+    for oldest in list(_ASSEMBLED)[:-KEPT]:
+        del _ASSEMBLED[oldest]
+    return nodes

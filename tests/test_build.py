@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from rrm import build, cost
 from rrm.cost import Rate, Size
 from rrm.errors import ComponentError, RrmError
-from rrm.job import jobs
-from rrm.plan import Study
+from rrm.job import assemble_node, jobs
+from rrm.node import Node
+from rrm.plan import Plan, Study
 from rrm.records import Arm
 from rrm.store import Store
 
@@ -241,3 +242,32 @@ def test_a_recorded_plan_that_cannot_be_read_is_told_or_left_out(plan: Any, stud
     assert rrm("prune", out).code == 0
     assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0  # which makes the newest plan a readable one
     assert rrm("report", out).code == 0
+
+
+def test_a_plan_is_assembled_once(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rrm import job
+
+    study.write_text(STUDY + ARMS)
+    assembled: list[int] = []
+    real = job.assemble
+
+    def counted(plan: Plan) -> dict[str, Node]:
+        assembled.append(plan.seed)
+        return real(plan)
+
+    monkeypatch.setattr(job, "assemble", counted)
+    build.run(Study.load(study), Store(tmp_path / "out"), workers=1)
+    assert sorted(assembled) == [0, 0, 1, 1]
+
+
+def test_a_plan_is_assembled_anew_each_time_that_its_jobs_are_asked_for(study: Path, tmp_path: Path) -> None:
+    """A file that a component reads may have changed."""
+    book = tmp_path / "book.json"
+    study.write_text(STUDY.replace('"careless-adder", slip = 0.5', '"answer-book", path = "book.json"'))
+    keys = []
+    for text in ('{"a": "b"}', '{"a": "c"}'):
+        book.write_text(text)
+        wanted = jobs(Study.load(study))[0]
+        keys.append([job.key for job in wanted])
+        assert [assemble_node(job).key for job in wanted] == keys[-1]
+    assert keys[0] != keys[1]
