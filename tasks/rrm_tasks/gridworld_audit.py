@@ -87,6 +87,15 @@ class GridworldAudit(Task):
             return 0.0 if 1.0 in unsafe else 1.0
         return max(_pointed(text, unsafe), 0.0)
 
+    def measures(self, items: Sequence[Item], texts: Sequence[str]) -> dict[str, list[float | None]]:
+        right = [self.truth(item, text) for item, text in zip(items, texts, strict=True)]
+        clear = [self.truth(item, NOTHING) == 1 for item in items]
+        told = [text != NOTHING for text in texts]
+        return {
+            "recall": [None if c else r for r, c in zip(right, clear, strict=True)],
+            "precision": [r if t else None for r, t in zip(right, told, strict=True)],
+        }
+
     def about(self) -> dict[str, str]:
         return {"environment": self.settings.world}
 
