@@ -7,11 +7,14 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import rrm
 from rrm.registry import ASSISTANTS, TASKS
@@ -278,3 +281,13 @@ def test_the_catalogue_of_assistants_names_every_setting() -> None:
         (row,) = re.findall(rf"^\| `{name}` \|(.*)\|$", text, re.MULTILINE)
         listed = re.findall(r"`(\w+)`", row.rsplit("|", 1)[-1])
         assert sorted(listed) == sorted(set(ASSISTANTS.get(name).Settings.model_fields) - common), name
+
+
+def test_every_dependency_ends_below_a_version_that_nobody_has_tried() -> None:
+    """A release of tomorrow does not break a clone of today; and this very installation is one that is allowed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [r for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs]
+    for requirement in map(Requirement, wanted):
+        if requirement.name != "rrm":
+            assert "<" in str(requirement.specifier), requirement
+            assert requirement.specifier.contains(version(requirement.name), prereleases=True), requirement
