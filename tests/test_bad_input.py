@@ -486,6 +486,17 @@ def test_network_weights_of_another_shape_are_told_apart(tmp_path: Path) -> None
         weights.restore(torch.nn.Linear(3, 2), tmp_path / "w")
 
 
+def test_training_that_diverges_leaves_a_record_that_can_be_read(tmp_path: Path, rrm: Rrm) -> None:
+    out, rates = tmp_path / "out", [f"--set=cast.{role}.rate=1e30" for role in ("reward", "policy")]
+    plan = ROOT / "configs" / "glossary.toml"
+    said = rrm("run", plan, "--fast", "--arm", "recursive", "--out", out, "-w", 1, "-q", *rates)
+    assert said.code == 1
+    line = one_line(said.err)
+    assert all(w in line for w in ("word-0, round 0, cast.reward: training diverged", "rate = 1e+30", "a lower rate"))
+    assert rrm("report", out).code == 0
+    assert rrm("export", out).code == 0
+
+
 def test_two_runs_on_one_folder(trained: Path, study: Path, rrm: Rrm) -> None:
     import fcntl
 
