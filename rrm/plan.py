@@ -28,12 +28,17 @@ from rrm.registry import (
     in_file,
     in_words,
     located,
+    misread,
     placed,
+    written,
 )
 from rrm.roles import Component
 
 C = TypeVar("C", bound=Component)
 Raw = dict[str, Any]
+
+MOST = 10_000_000
+"""What any size may be: more is a slip of the pen, and would fill the disk before it is noticed."""
 
 
 class Use(Record):
@@ -86,16 +91,16 @@ class Cast(Record):
 class Effort(Record):
     """How much is asked of the evaluator."""
 
-    rounds: int = Field(default=1, ge=1)
-    cases: int = Field(default=32, ge=0)
+    rounds: int = Field(default=1, ge=1, le=MOST)
+    cases: int = Field(default=32, ge=0, le=MOST)
     """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements."""
-    first_cases: int | None = Field(default=None, ge=0)
+    first_cases: int | None = Field(default=None, ge=0, le=MOST)
     """Cases judged in the first round, where that is another number."""
-    candidates: int = Field(default=2, ge=1)
+    candidates: int = Field(default=2, ge=1, le=MOST)
     """Answers shown in a case: two are compared; of more, the best is marked (which counts as candidates - 1)."""
     fresh: Fresh = "case"
     """How long a sampled helper's answer is shared."""
-    exam: int = Field(default=1000, ge=0)
+    exam: int = Field(default=1000, ge=0, le=MOST)
     """Held-out items that the agent answers after each round, for reports."""
 
     @property
@@ -112,13 +117,13 @@ class Gate(Record):
     """What an agent must show before it may help others. It asks the user, never the truth."""
 
     on_fail: Literal["warn", "stop", "off"] = "warn"
-    items: int = Field(default=100, ge=1)
+    items: int = Field(default=100, ge=1, le=MOST)
     """Held-out items on which the user judges the agent's answer beside others."""
     agreement: float = Field(default=0.9, ge=0, le=1)
     """Share of items on which the user must find the agent's answer the best."""
     recall: float = Field(default=0.5, ge=0, le=1)
     """Share of the uncommon answers that the agent must find."""
-    extra_rounds: int = Field(default=0, ge=0)
+    extra_rounds: int = Field(default=0, ge=0, le=MOST)
     """Rounds that may be added until it passes."""
 
     @model_validator(mode="before")
@@ -192,7 +197,13 @@ class Plan(Record):
             plan = cls.model_validate(raw)
         except ValidationError as error:
             raise PlanError(f"{where}: {_readable(error)}") from None
+        for place, value in misread(raw, plan):
+            raise PlanError(f"{where}: {place}: this should be a number (got {written(value)})")
         for name, node in plan.node.items():
+            if not name or "/" in name:  # which names cases: node/round/number
+                raise PlanError(f"{where}: node.{name!r}: a node's name has at least one character, and no slash")
+            if node.start == name:
+                raise GraphError(f"{where}: node.{name}.start: a node cannot start from itself; leave start out")
             if node.start is not None and node.start not in plan.node:
                 raise GraphError(
                     f"{where}: node.{name}.start: no node is called {node.start!r}. {suggest(node.start, plan.node)}"
@@ -274,7 +285,7 @@ class Study:
 def read_toml(path: Path) -> tuple[Raw, str]:
     """A config file's table, and its first comment line as a title."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a mark of their own before it
         raw = tomllib.loads(text)
     except FileNotFoundError:
         near = [str(p) for p in sorted(path.parent.glob("*.toml")) if p.name != "pyproject.toml"]
@@ -336,23 +347,23 @@ SHARED = ("cast", "effort", "gate")
 
 def spread(raw: Raw, where: str) -> Raw:
     """A plan whose every node is whole: the plan's own defaults, then its family's, then what it says itself."""
-    families, nodes = raw.get("family", {}), raw.get("node", {})
+    families, nodes = _table(raw, "family", where), raw.get("node", {})
     if not isinstance(nodes, dict) or not nodes:
         raise PlanError(f"{where}: a plan needs at least one [node.NAME] with a task")
     shared = _worded({k: raw[k] for k in SHARED if k in raw})
     whole = {}
     for name, table in nodes.items():
         if not isinstance(table, dict):
-            raise PlanError(f"{where}: node.{name} should be a table with a task, not {table!r}")
+            raise PlanError(f"{where}: node.{name} should be a table with a task, not {written(table)}")
         family = table.get("family")
-        if family is not None and (not isinstance(families, dict) or not isinstance(families.get(family), dict)):
-            known = families if isinstance(families, dict) else {}
-            raise PlanError(
-                f"{where}: node.{name}.family: there is no [family.{family}]. {suggest(str(family), known)}"
-            )
-        inherited = merge(shared, _worded(families[family])) if family is not None else shared
+        if family is not None and not isinstance(family, str):
+            raise PlanError(f"{where}: node.{name}.family should be a family's name, not {written(family)}")
+        if family is not None and family not in families:
+            raise PlanError(f"{where}: node.{name}.family: there is no [family.{family}]. {suggest(family, families)}")
+        own = _table(families, family, f"{where}: family") if family is not None else {}
+        inherited = merge(shared, _worded(own))
         whole[name] = merge(inherited, _worded({k: v for k, v in table.items() if k != "family"}))
-    for family in families if isinstance(families, dict) else ():
+    for family in families:
         if family not in {table.get("family") for table in nodes.values()}:
             raise PlanError(
                 f"{where}: family.{family}: no node is of this family: write family = {family!r} in one, or drop it"
@@ -373,13 +384,13 @@ def lay(whole: Raw, change: Raw, where: str = "", taken: _Taken | None = None) -
     nodes = {name: merge(table, taken.fitting(over, table) if taken else over) for name, table in whole["node"].items()}
     for name, table in _of_families(change, whole.get("family", {}), where).items():
         nodes[name] = merge(nodes[name], taken.fitting(table, nodes[name]) if taken else table)
-    own = change.get("node", {})
-    for name, table in own.items() if isinstance(own, dict) else ():
-        if name not in nodes and isinstance(table, dict) and "task" not in table:
+    own = _table(change, "node", where)
+    for name in own:
+        if "task" not in _table(own, name, f"{where}: node") and name not in nodes:
             raise PlanError(f"{where}: node.{name}: no node is called {name!r}. {suggest(name, nodes)}")
     rest = {k: v for k, v in change.items() if k not in (*SHARED, "family")}
-    if isinstance(own, dict) and own:
-        rest["node"] = {name: _worded(table) if isinstance(table, dict) else table for name, table in own.items()}
+    if own:
+        rest["node"] = {name: _worded(table) for name, table in own.items()}
         for name in rest["node"].keys() & nodes.keys():
             rest["node"][name] = taken.fitting(rest["node"][name], nodes[name]) if taken else rest["node"][name]
     return merge({**whole, "node": nodes}, rest)
@@ -442,7 +453,7 @@ def _worded(table: Raw) -> Raw:
     if isinstance(table.get("task"), str):
         found["task"] = {"use": table["task"]}
     if isinstance(cast_, dict):
-        found["cast"] = {role: {"use": use} if isinstance(use, str) else use for role, use in cast_.items()}
+        found["cast"] = {role: {"use": u} if isinstance(u, str) and role in ROLES else u for role, u in cast_.items()}
     return found
 
 
@@ -485,7 +496,7 @@ def assignment(change: str) -> tuple[str, object]:
         raise PlanError(f"--set {change!r}: --set changes every arm that is run; for one alone, write {instead}")
     if head == "fast":
         raise PlanError(f"--set {change!r}: --set is laid over [fast] too: write --set {rest or 'KEY'}={text.strip()}")
-    if isinstance(value, list) and head in ("seed", "effort", "gate"):
+    if isinstance(value, list) and value and (head == "seed" or (head in ("effort", "gate") and rest)):
         raise PlanError(f"--set {change!r}: to run at several values, write --set 'vary.{key}={text.strip()}'")
     return key, value
 
@@ -500,7 +511,7 @@ def _at(key: str, value: object) -> Raw:
 def _table(raw: Raw, key: str, path: object) -> Raw:
     value = raw.get(key, {})
     if not isinstance(value, dict):
-        raise PlanError(f"{path}: {key} should be a table, not {value!r}")
+        raise PlanError(f"{path}: {key} should be a table, not {written(value)}")
     return cast(Raw, value)
 
 
@@ -514,7 +525,7 @@ def _leaves(table: Raw, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 def _several(value: object, where: str) -> Sequence[object]:
     if not isinstance(value, list) or not value:
-        raise PlanError(f"{where}: what varies is a list of values, like [0, 1, 2], not {value!r}")
+        raise PlanError(f"{where}: what varies is a list of values, like [0, 1, 2], not {written(value)}")
     return value
 
 
@@ -526,6 +537,8 @@ def _readable(error: ValidationError) -> str:
             text = f"there is no such key here. {_known_keys(fault['loc'])}"
         elif fault["type"] == "missing":
             text = "this is needed and missing"
+        elif fault["type"].startswith("model") and fault["ctx"]["class_name"] in ("Use", "Term"):
+            text = f"this should be a name, or a table with use = NAME (got {written(fault['input'])})"
         else:
             text = in_words(fault)
         place = [str(p) for p in fault["loc"]]

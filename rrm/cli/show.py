@@ -106,7 +106,7 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     found = _read(store, key, stream)
     if number not in found:
         raise RrmError(
-            f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names, len(found))} "
+            f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names)} "
             f"(the nodes are {', '.join(names) or 'none yet'})"
         )
     others = [k for k in names.get(wanted.partition("/")[0], ()) if k != key and store.length(k, f"{stream}/cases")]
@@ -118,7 +118,7 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     _draw(store, key, f"{name} {stream}/{number}{of}", stream, number, found[number], console)
 
 
-def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]], cases: int) -> str:
+def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]]) -> str:
     """What there is in its place."""
     from rrm.graph import suggest
 
@@ -132,7 +132,7 @@ def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]], c
         there = ", ".join(sorted(streams, key=lambda s: (not s.isdigit(), len(s), s))) or "none yet"
         lacks = f"{start} has no {stream or rest}: write" if rest else f"{start} is a node: add"
         return f"{lacks} one of {there}, and a case's number, as in {start}/0/0"
-    return f"{start}/{stream} has cases 0 to {cases - 1}, and no {number}"
+    return f"{start}/{stream} has cases 0 to {store.length(key, f'{stream}/cases') - 1}, and no {number}"
 
 
 def _place(store: Store, wanted: str, names: dict[str, list[str]]) -> tuple[str, str, int]:
