@@ -8,8 +8,6 @@ import importlib.util
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, time
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from rrm.errors import SettingsError, UnknownComponent, blamed
+from rrm.faults import in_words, misread, written
 from rrm.graph import suggest
 from rrm.roles import (
     Assistant,
@@ -131,52 +130,6 @@ def _explained(error: Any, use: str, component: type[Component]) -> str:
     if error["type"] == "missing":
         return f"{use!r} needs the setting {key!r}"
     return f"{use!r}, {key}: {in_words(error)}"
-
-
-def in_words(error: Any) -> str:
-    """What is wrong with a value, of which pydantic says more than is asked, and in terms of Python."""
-    wanted = {
-        "int": "a whole number", "float": "a number", "finite": "a finite number", "bool": "true or false",
-        "string": "a word", "tuple": "a list", "list": "a list", "set": "a list", "dict": "a table", "model": "a table",
-    }  # fmt: skip
-    kind = wanted.get(error["type"].partition("_")[0])
-    if error["type"] == "value_error":
-        return f"{error['ctx']['error']} (got {written(error['input'])})"
-    if error["type"].startswith("int_") and isinstance(error["input"], float) and error["input"].is_integer():
-        return f"this is too large (got {written(error['input'])})"
-    text = f"this should be {kind}" if kind else f"{error['msg'][0].lower()}{error['msg'][1:]}"
-    return f"{text} (got {written(error['input'])})"
-
-
-def written(value: object) -> str:
-    """A value as it stands in a plan, cut if it is long: not as Python has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, date | time):  # a moment is a date too
-        return value.isoformat()
-    if isinstance(value, dict):
-        return _cut("{" + ", ".join(f"{k} = {written(v)}" for k, v in value.items()) + "}")
-    if isinstance(value, list | tuple):
-        return _cut(f"[{', '.join(map(written, value))}]")
-    return _cut(repr(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]} …"
-
-
-def misread(given: object, checked: object, place: str = "") -> Iterator[tuple[str, bool]]:
-    """Where true or false was given and taken for 1 or 0: the place and what was given."""
-    if isinstance(given, bool):
-        if isinstance(checked, int | float) and not isinstance(checked, bool):
-            yield place, given
-    elif isinstance(given, Mapping):
-        for key, value in given.items():
-            inner = checked.get(key) if isinstance(checked, Mapping) else getattr(checked, str(key), None)
-            yield from misread(value, inner, f"{place}.{key}" if place else str(key))
-    elif isinstance(given, Sequence) and isinstance(checked, list | tuple) and len(given) == len(checked):
-        for number, (value, inner) in enumerate(zip(given, checked, strict=True)):
-            yield from misread(value, inner, f"{place}.{number}")
 
 
 def _load(point: EntryPoint) -> object:

@@ -26,7 +26,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("blocks",),
     ("roles",),
     ("graph", "asking", "store", "measure"),
+    ("faults",),
     ("control", "registry", "testing", "picture", "identity"),
+    ("layering",),
     ("plan",),
     ("models",),
     ("training.feedback", "training.objective"),
@@ -46,8 +48,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """From the bottom up. A module imports from the layers below its own, and inside its own folder; never from its
 neighbours. Nobody imports from the rooms of components (`ROOMS`): the registry finds them by name."""
 
-ROOMS = frozenset(LAYERS[9])
-ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[6:9]) for part in layer) | {"control"}
+ROOMS = frozenset(LAYERS[11])
+ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[8:11]) for part in layer) | {"control"}
 """A component knows nothing of plans, of the registry, or of what checks and draws it."""
 TORCH = ("models", "training.choice_table", "training.reward", "training.policy", "rrm_assistants")
 """Only these may import torch, transformers or safetensors."""

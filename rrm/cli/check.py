@@ -100,7 +100,7 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
 
 def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> None:
     from rrm.errors import ComponentError, blamed
-    from rrm.plan import assignment
+    from rrm.layering import assignment
 
     settings, broken = dict(assignment(s) for s in sets), ""
     try:
