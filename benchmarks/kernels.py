@@ -6,6 +6,9 @@
 looks at the native stack of the same level many times a second; a sample counts as *kernel* only if code of
 libtorch_cpu (or of its maths library) runs under the innermost Python frame. The rest of a loop is the interpreter and
 torch's Python bindings, which no library for small networks in Python does without.
+
+py-spy halts the process for every look. What enters the operating system (the record's commits, files, clocks) then
+takes longer than by itself, so that "outside" comes out larger here than by the CPU time of `benchmarks.level`.
 """
 
 from __future__ import annotations

@@ -67,13 +67,22 @@ class Helpers:
             shared.update(zip(asked, texts, strict=True))
             if self._scoped[subtask]:
                 self._passing += asked
+        made: dict[tuple[int, str], Exhibit] = {}  # one query asked of many cases: an exhibit that is dumped once
+        exhibits: list[Exhibit | None] = []
         with uncollected():
-            return [
-                Exhibit(title=helper.question, text=shared[key], agent=helper.node, about=query.about, query=query)
-                if (helper := serving.get(query.subtask))
-                else None
-                for key, query in zip(keys, queries, strict=True)
-            ]
+            for key, query in zip(keys, queries, strict=True):
+                helper = serving.get(query.subtask)
+                if helper is None:
+                    exhibits.append(None)
+                    continue
+                text = shared[key]
+                exhibit = made.get((id(query), text))
+                if exhibit is None:
+                    exhibit = made[id(query), text] = Exhibit(
+                        title=helper.question, text=text, agent=helper.node, about=query.about, query=query
+                    )
+                exhibits.append(exhibit)
+        return exhibits
 
     def _ask(self, subtask: str, asked: Mapping[tuple[str, str, object], Query]) -> list[str]:
         helper = self._serving[subtask]

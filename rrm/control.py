@@ -68,6 +68,15 @@ class ControlTask(Task):
         return ["".join(rng.choices(self.actions, k=self.horizon)) for rng in rngs]
 
 
+class Policy(ABC):
+    """What an agent that acts also is, if it decides by what it observes now and by nothing else: all that it may do
+    can then be enumerated."""
+
+    @abstractmethod
+    def chances(self, observed: Floats) -> Floats:
+        """(B, actions) how likely it takes each action where it sees what these rows (B, D) say."""
+
+
 class Lived(NamedTuple):
     """N trajectories of T steps as they were lived, T the task's horizon."""
 

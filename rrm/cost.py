@@ -6,6 +6,7 @@ import heapq
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 from rrm.asking import drive
 from rrm.build import run as train
 from rrm.errors import RrmError
-from rrm.job import Job, assemble_node, jobs
+from rrm.gate import most_shown
+from rrm.job import Job, assemble_node, jobs, plan_of
 from rrm.node import Node
 from rrm.plan import ArmPlan, Cast, Effort, Plan, Study, Use
-from rrm.records import Arm, Case, Response
+from rrm.records import Arm, Case, Item, Response
 from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS, Registry
 from rrm.seed import Seed
 from rrm.store import Store
@@ -63,13 +65,18 @@ class Rate(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What one node costs."""
+    """What one node costs, counted as reports count it. Of judgements it is the most: an abstention is none, equal
+    answers are shown once, and a rating is one."""
 
     judgements: int
     """Comparisons that the evaluator is asked for, the gate's apart."""
     gate_judgements: int
+    extra_judgements: int
+    """Both again, as often as its gate may add a round (`gate.extra_rounds`); in neither of the above."""
     helper_questions: int
-    """Over all cases of all rounds; deterministic helpers are asked fewer, for they are asked the same thing once."""
+    """Answers of helpers that are shown, over all cases of all rounds; a deterministic helper is asked the same thing
+    once. A mean over a few items, where items differ in it."""
+    gate_questions: int
     seconds: float | None
     """CPU-seconds, roughly; None: it could not be measured."""
     source: Source
@@ -81,7 +88,7 @@ def size(plan: Plan, name: str) -> Size:
     effort, gate = node.effort, node.gate
     return Size(
         rounds=effort.rounds,
-        cases=effort.rounds * effort.cases,
+        cases=sum(effort.cases_in(number) for number in range(effort.rounds)),
         steps=_steps(node.cast, effort.rounds),
         exams=(effort.rounds + 1) * effort.exam,
         gate=0 if gate.on_fail == "off" else gate.items,
@@ -137,20 +144,30 @@ def costs(wanted: Sequence[Job], study: Study, store: Store | None, *, measure: 
 
 
 def _cost(job: Job, known: Mapping[str, tuple[Source, dict[str, Rate]]]) -> Cost:
-    plan = job.plan.node[job.name]
-    shown, much = plan.effort.candidates, size(job.plan, job.name)
+    node, much = assemble_node(job), size(job.plan, job.name)
+    shown, at_gate = _shown(node), most_shown(node)
+    each, each_at_gate = max(shown - 1, 1), max(at_gate - 1, 1)
     source, found = known.get(_shape(job.plan, job.name), ("unknown", {}))
+    again = node.gate.extra_rounds if much.gate else 0
     return Cost(
-        judgements=much.cases * max(shown - 1, 1),
-        gate_judgements=much.gate * (max(shown, 2) - 1),
-        helper_questions=round(questions(assemble_node(job)) * much.cases),
+        judgements=much.cases * each,
+        gate_judgements=much.gate * each_at_gate,
+        extra_judgements=again * (node.effort.cases * each + much.gate * each_at_gate),
+        helper_questions=round(questions(node, shown) * much.cases),
+        gate_questions=round(questions(node, at_gate) * much.gate),
         seconds=seconds(found, much) if found else None,
         source=source,
     )
 
 
-def questions(node: Node, samples: int = SAMPLES) -> float:
-    """How many questions judging a case puts to helpers, on average over a few items.
+def _shown(node: Node) -> int:
+    """Answers shown in a case: no more than there are."""
+    answers = node.task.answers(_some_item(node, 0))
+    return min(node.effort.candidates, len(answers)) if answers else node.effort.candidates
+
+
+def questions(node: Node, shown: int, samples: int = SAMPLES) -> float:
+    """How many questions judging a case with so many answers puts to helpers, on average over a few items.
 
     What a helper answers may decide what is asked next; the larger count of two tries is taken, in which helpers say
     nothing, or the first answer of their answer set.
@@ -159,14 +176,18 @@ def questions(node: Node, samples: int = SAMPLES) -> float:
         return 0.0
     counts = [0, 0]
     for number in range(samples):
-        item = node.task.sample(Seed(0).at("cost", number).rng())
-        texts = list(node.task.answers(item) or ("0", "1"))[:2]
-        shown = tuple(Response(item=item.id, text=text, sample=i) for i, text in enumerate(texts))
+        item = _some_item(node, number)
+        texts = list(node.task.answers(item) or map(str, range(shown)))[:shown]
+        responses = tuple(Response(item=item.id, text=text, sample=i) for i, text in enumerate(texts))
         for which, says in enumerate((False, True)):
-            asking = node.protocol.assist(node.task, Case(item=item, responses=shown))
+            asking = node.protocol.assist(node.task, Case(item=item, responses=responses))
             asked = drive(asking, node.might_say if says else lambda _: None)
             counts[which] += sum(query.subtask in node.helpers for query in asked)
     return max(counts) / samples
+
+
+def _some_item(node: Node, number: int) -> Item:
+    return node.task.sample(Seed(0).at("cost", number).rng())
 
 
 # -- what is known of time --------------------------------------------------------------------------------------------
@@ -178,10 +199,11 @@ def _recorded(store: Store, study: Study) -> dict[str, dict[str, Rate]]:
     own = {file for arm in study.arms for file in arm.plan.files()}
     points: dict[str, list[tuple[Size, Mapping[str, float]]]] = {}
     for arm in store.read("study", "arms", Arm).values():
-        plan = Plan.model_validate(arm.plan)
-        for name, key in arm.nodes.items() if plan.files() <= own else ():
-            if store.has_agent(key, "published") and (spent := store.spent(key)):
-                points.setdefault(_shape(plan, name), []).append((size(plan, name), spent))
+        with suppress(RrmError):  # of another version of rrm, or of components that are not here
+            plan = plan_of(arm)
+            for name, key in arm.nodes.items() if plan.files() <= own else ():
+                if store.has_agent(key, "published") and (spent := store.spent(key)):
+                    points.setdefault(_shape(plan, name), []).append((size(plan, name), spent))
     return {shape: rates(found) for shape, found in points.items()}
 
 

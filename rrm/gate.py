@@ -14,6 +14,7 @@ from rrm.training.feedback import choices, compares, favourites
 
 if TYPE_CHECKING:
     from rrm.level import Level
+    from rrm.node import Node
 
 HANDFUL = 5
 """Answers that a person is shown beside the agent's at the gate, at least."""
@@ -47,13 +48,26 @@ def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardMod
     return _result(level, number, level.judge(stream, cases, seed.at("judge")), reward)
 
 
+def most_shown(node: Node) -> int:
+    """How many answers to an item its gate shows at most, of an agent that keeps to the finite answer set, if any."""
+    answers = node.task.answers(node.task.sample(node.seed.at("gate", "shown").rng()))
+    if answers is not None and node.evaluator.reproducible:
+        return len(answers)
+    beside = _handful(node) + 1
+    return beside if answers is None else min(beside, len(answers))
+
+
+def _handful(node: Node) -> int:
+    return max(node.effort.candidates, HANDFUL)
+
+
 def _others(level: Level, agent: Assistant, items: Sequence[Item], seeds: Sequence[Seed]) -> Sequence[Sequence[str]]:
     """What the agent's answers stand beside. Of a finite answer set, all: beside one other guess, nearly any answer
     looks good. A person, or a set that is not finite, gets a handful of the agent's own other answers."""
     answers = level.node.task.answers(items[0])
     if answers is not None and level.node.evaluator.reproducible:
         return [answers] * len(items)
-    few = max(level.node.effort.candidates, HANDFUL)
+    few = _handful(level.node)
     return [row[:few] for row in agent.propose(items, n=few, seeds=seeds)]
 
 

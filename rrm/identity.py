@@ -20,7 +20,9 @@ ROOMS = ("rrm.models", "rrm.training", "rrm.selection", "rrm.evaluators", "rrm.p
 def identity(component: Component) -> list[Any]:
     """Equal for components that behave alike: part of a node's key."""
     kind = type(component)
-    found = [kind.name(), component.settings.model_dump(mode="json"), code_of(kind)]
+    settings = component.settings.model_dump(mode="json")
+    # of a file, what stands in it counts, and not where it stands
+    found = [kind.name(), settings | {k: "" for k in kind.paths if isinstance(settings.get(k), str)}, code_of(kind)]
     read = [_digest(what) if isinstance(what, bytes) else contents_of(what) for what in component.reads()]
     return [*found, read] if read else found
 

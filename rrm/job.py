@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 
 from rrm.assemble import assemble
+from rrm.errors import StoreError
+from rrm.inert import inert
 from rrm.node import Node
 from rrm.plan import Plan, Study
 from rrm.records import Arm
@@ -32,7 +33,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
     found: dict[str, Job] = {}
     arms = []
     for said in study.arms:
-        nodes = assemble(said.plan)
+        nodes = _assembled(said.plan)
         arm = Arm(
             name=said.name,
             varied=dict(said.varied),
@@ -51,6 +52,20 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
     return list(found.values()), arms
 
 
+def plan_of(arm: Arm) -> Plan:
+    """The plan of a recorded arm, with all of its nodes. Raises StoreError if this rrm cannot read it."""
+    try:
+        plan = Plan.model_validate(arm.plan)
+    except ValueError:  # pydantic's own is one too
+        plan = None
+    if plan is None or not arm.nodes.keys() <= plan.node.keys():
+        raise StoreError(
+            f"the recorded plan of the arm {inert(arm.label, 200)} cannot be read: it was recorded by another version "
+            "of rrm, or altered. Read it with that version, or run the plan again: the newest plan of an arm counts."
+        )
+    return plan
+
+
 def is_published(store: Store, key: str) -> bool:
     """Whether a node is trained and its weights are there."""
     return store.has_agent(key, "published")
@@ -58,9 +73,21 @@ def is_published(store: Store, key: str) -> bool:
 
 def assemble_node(job: Job) -> Node:
     """A job's node, with everything below it."""
-    return _assembled(job.plan.model_dump_json())[job.name]
+    plan = job.plan.model_dump_json()
+    nodes = _ASSEMBLED[plan] if plan in _ASSEMBLED else _assembled(Plan.model_validate_json(plan))
+    return nodes[job.name]
 
 
-@functools.lru_cache(maxsize=64)
-def _assembled(plan: str) -> dict[str, Node]:
-    return assemble(Plan.model_validate_json(plan))
+KEPT = 64
+_ASSEMBLED: dict[str, dict[str, Node]] = {}
+"""The nodes of the last plans that were assembled, so that none is twice for what is done with it."""
+
+
+def _assembled(plan: Plan) -> dict[str, Node]:
+    """Anew: a file that a component reads may have changed."""
+    nodes, written = assemble(plan), plan.model_dump_json()
+    _ASSEMBLED.pop(written, None)
+    _ASSEMBLED[written] = nodes
+    for oldest in list(_ASSEMBLED)[:-KEPT]:
+        del _ASSEMBLED[oldest]
+    return nodes

@@ -50,6 +50,7 @@ class Level:
         node, gate = self.node, self.node.gate
         agent, reward = self._beginning()
         saved = self._newest_round()
+        examined = {done.moment for done in self.store.read(node.key, "exam", Exam).values()}
         judged: list[Judged] = []
         rounds, number = node.effort.rounds, 0
         while number < rounds:
@@ -60,8 +61,10 @@ class Level:
                 agent, reward = done.assistant, done.reward
             elif number > saved:
                 agent, reward = self.learn(turn, judged, agent, reward)
-            if number >= saved:
-                self._examine(f"round-{number}", agent, reward if turn.last else None)
+            if number >= saved and f"round-{number}" not in examined:
+                with self._clock("exam"):
+                    result = exam(node, f"round-{number}", agent, reward if turn.last else None)
+                    self.store.append(node.key, "exam", [result])
             if turn.last and gate.on_fail != "off" and not self._gate(number, agent, reward):
                 rounds = min(rounds + 1, node.effort.rounds + gate.extra_rounds)
             self._clock_off()
@@ -200,11 +203,6 @@ class Level:
                 "kept: run the same command again to go on."
             )
         return [(case, done[i]) for i, case in enumerate(cases)]
-
-    def _examine(self, moment: str, agent: Assistant, reward: RewardModel | None) -> None:
-        with self._clock("exam"):
-            if moment not in {e.moment for e in self.store.read(self.node.key, "exam", Exam).values()}:
-                self.store.append(self.node.key, "exam", [exam(self.node, moment, agent, reward)])
 
     def _gate(self, number: int, agent: Assistant, reward: RewardModel | None) -> bool:
         moment = f"round-{number}"

@@ -16,9 +16,9 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
-from rrm.layering import Raw, Taken, assignment, lay, leaves, only, several, spread, table_in
+from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, table_in
 from rrm.records import Record
-from rrm.registry import TASKS, Registry, in_file, located, placed
+from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
 
 C = TypeVar("C", bound=Component)
@@ -50,7 +50,7 @@ class Use(Record):
     def build(self, registry: Registry[C], where: str) -> C:
         """The component. Raises PlanError that says where in the plan the fault is."""
         try:
-            return registry.build(placed(self.use, self._folder), dict(self.model_extra or {}))
+            return registry.build(placed(self.use, self._folder), dict(self.model_extra or {}), self._folder)
         except (UnknownComponent, SettingsError) as error:
             raise type(error)(f"{where}: {error}") from None
 
@@ -155,7 +155,7 @@ class Plan(Record):
     seed: int = 0
     node: dict[str, NodePlan] = Field(min_length=1)
     folder: str = ""
-    """Where the plan's file stood, if it names components by file: their paths are relative to it. Never written."""
+    """Where the plan's file stood, if it names any file: relative paths are relative to it. Never written."""
 
     @model_validator(mode="after")
     def _its_parts_know_the_folder(self) -> Self:
@@ -294,7 +294,7 @@ def read_toml(path: Path) -> tuple[Raw, str]:
 
 
 def _at_home(raw: Raw, path: Path) -> Raw:
-    """A plan that knows its folder, if it names components by file: whoever reads it later, anywhere, finds the same.
+    """A plan that knows its folder, if it names any file: whoever reads it later, anywhere, finds the same.
 
     A file is looked for beside the plan, and then where `rrm` is called.
     """
@@ -302,19 +302,38 @@ def _at_home(raw: Raw, path: Path) -> Raw:
         raise PlanError(f"{path}: folder: there is no such key here; files are found relative to the plan")
     folder, relative = path.absolute().parent.resolve(), False
 
-    def homed(value: object) -> object:
+    def near(file: str) -> str:
         nonlocal relative
+        relative |= not Path(file).is_absolute()
+        if Path(file).is_absolute() or there(str(folder), file) or not there("", file):
+            return file
+        return os.path.relpath(Path(file).resolve(), folder)
+
+    def homed(value: object, key: str = "") -> object:
         if isinstance(value, str) and in_file(value):
             file, _, name = value.rpartition(":")
-            relative |= not Path(file).is_absolute()
-            if Path(file).is_absolute() or (folder / file).is_file() or not Path(file).is_file():
-                return value
-            return f"{os.path.relpath(Path(file).resolve(), folder)}:{name}"
+            return f"{near(file)}:{name}"
         if isinstance(value, list):
-            return [homed(v) for v in value]
+            return [homed(v, key) for v in value]
+        if isinstance(value, dict) and "use" in value:
+            paths = _paths(key, value, str(folder))
+            return {k: near(v) if k in paths else homed(v) if k == "use" else v for k, v in value.items()}
         if isinstance(value, dict):
-            return {k: homed(v) if k == "use" or "use" not in value else v for k, v in value.items()}
+            return {k: homed(v, k) for k, v in value.items()}
         return value
 
     nodes = homed(raw["node"])
     return {**raw, "node": nodes, "folder": str(folder)} if relative else raw
+
+
+def _paths(key: str, table: Raw, folder: str) -> set[str]:
+    """The settings of a component, in a table under that key, that are paths at which there is something."""
+    given = {k for k, v in table.items() if k != "use" and isinstance(v, str) and v}
+    given = {k for k in given if there(folder, table[k]) or there("", table[k])}
+    registry = {**ROLES, "task": TASKS, "wrapped_in": ASSISTANTS, "terms": REWARD_TERMS}.get(key)
+    if registry is None or not given or not isinstance(table["use"], str):
+        return set()
+    try:
+        return given & set(registry.get(placed(table["use"], folder)).paths)
+    except PlanError:  # told when it is built
+        return set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rrm.build import alone
 from rrm.errors import RrmError
-from rrm.plan import Plan
+from rrm.job import plan_of
 from rrm.records import Arm, slots
 from rrm.registry import EVALUATORS, in_file
 from rrm.store import Store
@@ -66,10 +66,10 @@ def _counting(store: Store, slot: list[Arm]) -> list[Arm]:
 def _unique(arm: Arm, name: str) -> bool:
     """Where it is not known, yes: the code of a file that a record names is not run to find out."""
     try:
-        use = Plan.model_validate(arm.plan).node[name].cast.evaluator
+        use = plan_of(arm).node[name].cast.evaluator
         if in_file(use.use):
             return True
         evaluator = use.build(EVALUATORS, name)
         return not evaluator.reproducible or bool(evaluator.reads())  # what it says again stands in a file: `replay`
-    except (RrmError, ValueError, KeyError):
+    except (RrmError, ValueError):
         return True

@@ -79,10 +79,13 @@ class Registry(Generic[C]):
             raise UnknownComponent(f"{module.__name__} should define one {self.base.__name__} whose name is {name!r}")
         return fitting[0]
 
-    def build(self, use: str, settings: dict[str, Any] | None = None) -> C:
-        """The component of that name with these settings. Raises SettingsError, naming the key, for bad ones."""
+    def build(self, use: str, settings: dict[str, Any] | None = None, folder: str = "") -> C:
+        """The component of that name with these settings. Raises SettingsError, naming the key, for bad ones.
+
+        Those that are paths (`Component.paths`) are found from `folder`.
+        """
         component = self.get(use)
-        given = settings or {}
+        given = {k: beside(v, folder) if k in component.paths else v for k, v in (settings or {}).items()}
         if missing := ", ".join(sorted(getattr(component, "__abstractmethods__", ()))):
             raise SettingsError(f"{use!r} lacks what every {self.base.__name__} needs: write its {missing}")
         try:
@@ -115,6 +118,21 @@ def placed(name: str, folder: str) -> str:
     if in_file(name) and folder and (Path(folder) / path).is_file():
         return f"{os.path.normpath(Path(folder) / path)}:{attribute}"
     return name
+
+
+def beside(path: Any, folder: str) -> Any:
+    """A path as it is found from a plan's folder: whole if something is there, else as it is."""
+    if isinstance(path, str) and path and folder and there(folder, path):
+        return os.path.normpath(Path(folder) / path)
+    return path
+
+
+def there(folder: str, path: str) -> bool:
+    """Whether anything is at a path, which may be any text."""
+    try:
+        return (Path(folder) / path).exists()
+    except OSError:  # too long for a name
+        return False
 
 
 def located(name: str, folder: str) -> str:

@@ -53,6 +53,10 @@ class Component(ABC):
 
     settings: Settings
 
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Settings that are paths. A relative one is taken from the plan's folder, or, if nothing is there, from where
+    `rrm` is called. What stands there is for `reads` to say; where it stands is no part of a node's key."""
+
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = type(self).Settings() if settings is None else settings
 
@@ -136,7 +140,7 @@ class Task(Component):
         """How good an answer really is: 1 exactly when it is right, less otherwise (never above 1). Of a task whose
         `measure` is "mean", any number: what the answer is worth.
 
-        Asked by reports and by the evaluator `oracle` only.
+        Asked by reports only, and by two controls: the evaluator `oracle`, and the reward `stated` of the truth.
         """
         return None
 

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import (
     URL,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -116,9 +117,20 @@ class Store:
         """The records of a stream by number, in order. Raises StoreError if one was damaged."""
         wanted = select(_records.c.seq, _records.c.id, _records.c.kind, _records.c.body)
         wanted = wanted.where(_records.c.node == node, _records.c.stream == stream).order_by(_records.c.seq)
-        parse = kind.validate_json if isinstance(kind, TypeAdapter) else kind.model_validate_json
         with self._explained(), self._reader.connect() as db:
             rows = db.execute(wanted).all()
+        return self._parsed(rows, node, stream, kind)
+
+    def read_one(self, node: str, stream: str, number: int, kind: type[R] | TypeAdapter[R]) -> R | None:
+        """One record of a stream, if it is there. Raises StoreError if it was damaged."""
+        wanted = select(_records.c.seq, _records.c.id, _records.c.kind, _records.c.body)
+        wanted = wanted.where(_records.c.node == node, _records.c.stream == stream, _records.c.seq == number)
+        with self._explained(), self._reader.connect() as db:
+            rows = db.execute(wanted).all()
+        return self._parsed(rows, node, stream, kind).get(number)
+
+    def _parsed(self, rows: Sequence[Any], node: str, stream: str, kind: type[R] | TypeAdapter[R]) -> dict[int, R]:
+        parse = kind.validate_json if isinstance(kind, TypeAdapter) else kind.model_validate_json
         found: dict[int, R] = {}
         for seq, id, name, body in rows:
             try:
@@ -137,25 +149,39 @@ class Store:
         with self._explained(), self._reader.connect() as db:
             return int(db.execute(wanted).scalar_one())
 
-    def find(self, id: str) -> tuple[str, str, int] | None:
-        """The place (node, stream, number) of the first record of that id, if there is one."""
-        wanted = select(_records.c.node, _records.c.stream, _records.c.seq).where(_records.c.id == id)
-        wanted = wanted.order_by(_records.c.node, _records.c.stream, _records.c.seq).limit(1)
-        with self._explained(), self._reader.connect() as db:
-            row = db.execute(wanted).one_or_none()
-        return None if row is None else (row.node, row.stream, row.seq)
+    def find(self, id: str, *, ending: str = "") -> tuple[str, str, int] | None:
+        """The place (node, stream, number) of the first record of that id, if there is one, in a stream whose name ends
+        so."""
+        for node, stream in self.places():
+            if stream.endswith(ending):
+                wanted = select(func.min(_records.c.seq)).where(
+                    _records.c.node == node, _records.c.stream == stream, _records.c.id == id
+                )
+                with self._explained(), self._reader.connect() as db:
+                    number = db.execute(wanted).scalar_one()
+                if number is not None:
+                    return node, stream, number
+        return None
 
     def streams(self, node: str) -> list[str]:
         """The names of a node's streams, sorted."""
-        wanted = select(_records.c.stream).where(_records.c.node == node).distinct().order_by(_records.c.stream)
-        with self._explained(), self._reader.connect() as db:
-            return list(db.execute(wanted).scalars())
+        return self._different(_records.c.stream, _records.c.node == node)
 
     def places(self) -> list[tuple[str, str]]:
         """Every (node, stream) that holds a record, sorted."""
-        wanted = select(_records.c.node, _records.c.stream).distinct().order_by(_records.c.node, _records.c.stream)
+        return [(node, stream) for node in self._different(_records.c.node) for stream in self.streams(node)]
+
+    def _different(self, column: Column[str], *where: ColumnElement[bool]) -> list[str]:
+        """The different values of a column, sorted: each is found from the one before, by the order of the table, with
+        no look at what lies between."""
+        found: list[str] = []
         with self._explained(), self._reader.connect() as db:
-            return [(row.node, row.stream) for row in db.execute(wanted)]
+            while True:
+                further = [column > found[-1]] if found else []
+                value = db.execute(select(func.min(column)).where(*where, *further)).scalar_one()
+                if value is None:
+                    return found
+                found.append(value)
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Every record in canonical order, timings left out: equal runs export the same bytes."""

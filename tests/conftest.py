@@ -10,7 +10,18 @@ from rrm.cli import main
 
 ROOT = Path(__file__).parent.parent
 
-STUDY = """\
+NODES = """
+[node.block]
+task = { use = "column-sum", length = 4 }
+
+[node.total]
+task = { use = "column-sum", length = 16 }
+helped_by = { block = "block" }
+"""
+"""Two nodes, of which one helps to judge the other."""
+
+STUDY = (
+    """\
 # Sums in two levels, small.
 #   rrm run study.toml
 seed = 7
@@ -22,14 +33,9 @@ assistant = { use = "careless-adder", slip = 0.5 }
 evaluator = { use = "simulated", budget = 5 }
 reward    = { use = "tally" }
 policy    = { use = "best-of-n", n = 4 }
-
-[node.block]
-task = { use = "column-sum", length = 4 }
-
-[node.total]
-task = { use = "column-sum", length = 16 }
-helped_by = { block = "block" }
 """
+    + NODES
+)
 """A study that needs no torch: two nodes, one arm."""
 
 

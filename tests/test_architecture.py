@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("faults",),
     ("control", "registry", "testing", "picture", "identity"),
     ("layering",),
-    ("plan",),
+    ("plan", "reach"),
     ("models",),
     ("training.feedback", "training.objective"),
     ("training.choice_table",),
@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("job",),
     ("worker",),
     ("build",),
-    ("cost", "report", "prune"),
+    ("cost", "report", "prune", "verify"),
     ("cli",),
     ("__main__",),
 )
@@ -132,7 +132,11 @@ def test_content_imports_the_front_door_alone(name: str) -> None:
     own = name.partition(".")[0]
     for imported in imports(tree(name)):
         if imported.startswith(("rrm.", *CONTENT)):
-            allowed = imported.startswith(("rrm.models.", f"{own}.")) or imported in ("rrm.testing", "rrm.control")
+            allowed = imported.startswith(("rrm.models.", f"{own}.")) or imported in (
+                "rrm.testing",
+                "rrm.control",
+                "rrm.reach",
+            )
             assert allowed, f"{name} imports {imported}; write `from rrm import …`"
 
 

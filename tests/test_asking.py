@@ -46,6 +46,18 @@ def helpers(echo: Echo, fresh: Fresh = "case", seed: int = 0) -> Helpers:
     return Helpers({"part": Helper("below", echo, "Well?")}, seed=Seed(seed), fresh=fresh)
 
 
+def test_one_query_put_to_many_cases_gets_one_exhibit_unless_the_answers_differ() -> None:
+    asked = query("a")
+
+    def ask_it() -> Asking:
+        yield asked
+
+    (one,), (same,) = ask_all([ask_it(), ask_it()], helpers(Echo(deterministic=True)))
+    assert one is same
+    (one,), (other,) = ask_all([ask_it(), ask_it()], helpers(Echo(deterministic=False)))
+    assert one.text != other.text
+
+
 def test_all_cases_advance_together_one_batch_a_question() -> None:
     echo = Echo(deterministic=True)
     found = ask_all([chain("a", "b"), chain("c"), chain("d", "e", "f"), chain()], helpers(echo))

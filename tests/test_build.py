@@ -7,17 +7,20 @@ import multiprocessing
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import STUDY, Rrm
+from conftest import ROOT, STUDY, Rrm
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rrm import build, cost
 from rrm.cost import Rate, Size
 from rrm.errors import ComponentError, RrmError
-from rrm.job import jobs
-from rrm.plan import Study
+from rrm.job import assemble_node, jobs
+from rrm.node import Node
+from rrm.plan import Plan, Study
+from rrm.records import Arm
 from rrm.store import Store
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -82,12 +85,52 @@ SIZE = Size(rounds=2, cases=20, steps=40, exams=60, gate=5)
 
 
 def test_counting_what_a_node_asks_of_the_evaluator_and_of_helpers(study: Path) -> None:
-    study.write_text(STUDY.replace("cases = 6", "cases = 6, candidates = 4"))
-    loaded = Study.load(study)
+    study.write_text(STUDY.replace("cases = 6", "cases = 6, first_cases = 10, candidates = 4"))
+    loaded = Study.load(study, sets=["gate.extra_rounds=2"])
     wanted = jobs(loaded)[0]
     found = {job.name: cost.costs(wanted, loaded, None, measure=False)[job.key] for job in wanted}
-    assert found["block"] == cost.Cost(36, 12, 0, None, "unknown")
-    assert found["total"] == cost.Cost(36, 12, 48, None, "unknown")  # 2 rounds of 6 cases, 4 blocks each
+    # 10 + 6 cases of 3 comparisons; 4 items at the gate, of 5 comparisons each; 2 times 6 cases and 4 items more
+    assert found["block"] == cost.Cost(48, 20, 76, 0, 0, None, "unknown")
+    assert found["total"] == cost.Cost(48, 20, 76, 64, 16, None, "unknown")  # and 4 blocks in each of them
+
+
+def test_the_time_of_the_first_cases_counts(study: Path) -> None:
+    study.write_text(STUDY.replace("cases = 6", "cases = 6, first_cases = 10"))
+    (arm,) = Study.load(study).arms
+    assert cost.size(arm.plan, "total").cases == 16
+
+
+COUNTS = ("judgements", "gate_judgements", "helper_questions", "gate_questions")
+
+
+def counted(rrm: Rrm, plan: Path, out: Path, *options: str) -> tuple[list[object], list[object]]:
+    """By node, what `rrm plan` says that a run will ask, and what it asked by its record."""
+    said = json.loads(rrm("plan", plan, "--out", out, "--json", "--no-measure", *options).out)
+    assert said["total"] == said["total"] | {k: sum(node[k] for node in said["nodes"]) for k in COUNTS}
+    assert rrm("run", plan, "--out", out, "-w", 1, "-q", *options).code == 0
+    (arm,) = json.loads(rrm("report", out, "--json").out)["arms"]
+    planned: list[object] = [[node[k] for k in COUNTS] for node in said["nodes"]]
+    return planned, [[arm["nodes"][node["node"]][k] for k in COUNTS] for node in said["nodes"]]
+
+
+def test_what_is_planned_is_what_is_asked(rrm: Rrm, tmp_path: Path) -> None:
+    """Each gate shows all 8 answers of the finite set; where there are helpers, judging a case asks 2 questions."""
+    few = ["--set", "effort.rounds=2", "--set", "effort.first_cases=11"]
+    planned, asked = counted(rrm, ROOT / "configs" / "glossary.toml", tmp_path, "--fast", "--arm", "recursive", *few)
+    assert asked == [[57, 56, 0, 0]] + [[57, 56, 38, 16]] * 4
+    assert planned == asked
+
+
+def test_where_answers_may_be_equal_the_most_is_planned(study: Path, rrm: Rrm) -> None:
+    """A task without a finite answer set: the gate shows the agent's answer and 5 others, less those that are equal."""
+    more = ["--set", "effort.first_cases=10", "--set", "effort.candidates=3", "--set", "gate.items=20"]
+    planned, asked = counted(rrm, study, study.with_name("out"), *more)
+    assert planned == [[32, 100, 0, 0], [32, 100, 64, 80]]
+    for most, real in zip(planned, asked, strict=True):
+        assert isinstance(most, list)
+        assert isinstance(real, list)
+        assert real[2:] == most[2:]
+        assert all(0.2 * m < r <= m for r, m in zip(real[:2], most[:2], strict=True))
 
 
 def test_a_rated_answer_is_one_judgement(study: Path) -> None:
@@ -172,3 +215,59 @@ def test_plan_says_why_each_node_would_be_trained(study: Path, rrm: Rrm) -> None
     below = states("--set", "node.block.effort.cases=7")
     assert below == {"block": "effort.cases 6 → 7", "total": "block changed"}
     assert "Nothing to do" in rrm("plan", study, "--out", out).out
+
+
+# -- plans of another rrm ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [{}, {"node": {"block": {"job": "column-sum"}}}, {"seed": "x", "node": 3}, None])
+def test_a_recorded_plan_that_cannot_be_read_is_told_or_left_out(plan: Any, study: Path, rrm: Rrm) -> None:
+    """None: the plan is well, but does not have the node that the arm names."""
+    out = study.with_name("out")
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
+    store = Store(out)
+    (arm,) = store.read("study", "arms", Arm).values()
+    strange = {**arm.plan, "node": {"other": {"task": "column-sum"}}} if plan is None else plan
+    old = arm.model_copy(update={"plan": strange, "nodes": dict.fromkeys(arm.nodes, "0" * 16)})
+    store.append("study", "arms", [old])
+    told = rrm("report", out)
+    assert told.code == 1
+    assert told.err.startswith(
+        "rrm: the recorded plan of the arm run, seed 7 cannot be read: it was recorded by another"
+    )
+    assert told.err.count("\n") == 1
+    shown = json.loads(rrm("plan", study, "--out", out, "--set", "effort.cases=9", "--json").out)
+    assert {n["state"] for n in shown["nodes"]} == {"recorded by another version of rrm"}
+    assert {n["source"] for n in shown["nodes"]} == {"recorded"}  # what can be read still tells the time
+    assert rrm("prune", out).code == 0
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0  # which makes the newest plan a readable one
+    assert rrm("report", out).code == 0
+
+
+def test_a_plan_is_assembled_once(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rrm import job
+
+    study.write_text(STUDY + ARMS)
+    assembled: list[int] = []
+    real = job.assemble
+
+    def counted(plan: Plan) -> dict[str, Node]:
+        assembled.append(plan.seed)
+        return real(plan)
+
+    monkeypatch.setattr(job, "assemble", counted)
+    build.run(Study.load(study), Store(tmp_path / "out"), workers=1)
+    assert sorted(assembled) == [0, 0, 1, 1]
+
+
+def test_a_plan_is_assembled_anew_each_time_that_its_jobs_are_asked_for(study: Path, tmp_path: Path) -> None:
+    """A file that a component reads may have changed."""
+    book = tmp_path / "book.json"
+    study.write_text(STUDY.replace('"careless-adder", slip = 0.5', '"answer-book", path = "book.json"'))
+    keys = []
+    for text in ('{"a": "b"}', '{"a": "c"}'):
+        book.write_text(text)
+        wanted = jobs(Study.load(study))[0]
+        keys.append([job.key for job in wanted])
+        assert [assemble_node(job).key for job in wanted] == keys[-1]
+    assert keys[0] != keys[1]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 import pytest
 import typer
-from conftest import Rrm
+from conftest import NODES, Rrm
 
 from rrm import build
 from rrm.cli import app
@@ -39,15 +39,6 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("tasks/**/*.md"), *ROOT.glob("assistants/*.md")]
 )
-
-NODES = """
-[node.block]
-task = { use = "column-sum", length = 4 }
-[node.total]
-task = { use = "column-sum", length = 16 }
-helped_by = { block = "block" }
-"""
-"""What an excerpt of a plan is laid beside."""
 
 
 class Block(NamedTuple):

@@ -45,6 +45,7 @@ from rrm import (
     Task,
     Text,
 )
+from rrm.asking import drive
 from rrm.evaluators.terminal import Terminal
 from rrm.identity import identity
 from rrm.registry import EVALUATORS, TASKS
@@ -250,6 +251,19 @@ def test_a_simulated_person_never_asks_for_the_truth_and_estimates_once() -> Non
         task.asked = []
         _say([*_many(0.9, 0.2, count=20), *_many(0.9, count=5), *_many(1, 2, 3, count=5)], task, feedback=form)
         assert len(task.asked) == 30
+
+
+def test_the_oracle_reads_no_help() -> None:
+    """With exhibits that the simulated person believes, it says what it says without."""
+    task = TASKS.build("column-sum", {"length": 16})
+    item = task.sample(Seed(0).rng())
+    total = next(n for n in range(1000) if task.truth(item, str(n)) == 1)
+    asking = task.queries(Case(item=item, responses=(Response(item=item.id, text="0"),)))
+    helped = tuple(Exhibit(text="99", agent="a", query=query) for query in drive(asking, lambda _: None))
+    responses = tuple(Response(item=item.id, text=str(n)) for n in (total, 99 * len(helped)))
+    bare, told = (Case(item=item, responses=responses, exhibits=e) for e in ((), helped))
+    assert [_say([case], task, use="oracle")[0].first_better for case in (bare, told)] == [1, 1]
+    assert _say([told], task, budget=5)[0].first_better == 0
 
 
 def test_the_oracle_judges_by_the_truth() -> None:

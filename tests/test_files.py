@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from conftest import STUDY, Rrm
 
-from rrm import Arm, Store
+from rrm import Arm, PlanError, Store
 from rrm.job import jobs
 from rrm.plan import Study
 
@@ -152,3 +153,68 @@ def test_what_the_plan_names_itself_is_trusted_in_its_older_arms(place: Path, rr
         said = rrm("run", place / "plan.toml", "--out", out, "-w", 1, "--set", f"vary.seed={seeds}")
         assert said.code == 0, said.err
     assert len(json.loads(rrm("report", out, "--json", "--trust").out)["arms"]) == 2
+
+
+# -- settings that are paths ------------------------------------------------------------------------------------------
+
+BOOK = """
+# A helper that has its answers from a file.
+effort = { rounds = 1, cases = 3, exam = 4 }
+gate = "off"
+[cast]
+evaluator = { use = "simulated", budget = 5 }
+reward = "tally"
+policy = "best-of-n"
+[node.block]
+task = { use = "column-sum", length = 4 }
+cast = { assistant = { use = "answer-book", path = "book.json", fallback = "7" } }
+[node.letters]
+task = { use = "letter-count", text = "words/some.txt" }
+cast = { assistant = { use = "answer-book", fallback = "1" } }
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A study's folder, with the files that its settings name."""
+    folder = tmp_path / "study"
+    (folder / "words").mkdir(parents=True)
+    (folder / "book.json").write_text('{"a": "b"}')
+    draw = Random(0)
+    paragraphs = (" ".join("".join(draw.choices("aeinorst", k=5)) for _ in range(20)) for _ in range(40))
+    (folder / "words" / "some.txt").write_text("\n\n".join(paragraphs))
+    (folder / "plan.toml").write_text(BOOK)
+    return folder
+
+
+def test_a_path_in_a_setting_is_found_beside_the_plan_from_anywhere(
+    library: Path, rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.chdir(library)
+    assert rrm("run", "plan.toml", "--out", out, "-w", 1).code == 0
+    monkeypatch.chdir("/")
+    said = rrm("report", out, "--json")
+    assert said.code == 0, said.err
+    assert rrm("run", library / "plan.toml", "--out", out).err == "2 of 2 nodes are trained already\n"
+    moved = library.rename(tmp_path / "moved")
+    assert rrm("run", moved / "plan.toml", "--out", out).err == "2 of 2 nodes are trained already\n"
+    (moved / "book.json").write_text('{"a": "c"}')
+    planned = json.loads(rrm("plan", moved / "plan.toml", "--out", out, "--no-measure", "--json").out)
+    assert [node["state"] == "trained" for node in planned["nodes"]] == [False, True]
+
+
+def test_a_path_where_rrm_is_called_will_do_and_is_found_again(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(library)
+    before = keys(Path("plan.toml"))
+    (library / "configs").mkdir()
+    (library / "plan.toml").rename("configs/plan.toml")
+    (arm,) = Study.load(Path("configs/plan.toml")).arms
+    assert arm.plan.node["block"].cast.assistant.model_extra == {"path": "../book.json", "fallback": "7"}
+    assert keys(Path("configs/plan.toml")) == before
+    monkeypatch.chdir(tmp_path)
+    assert [job.key for job in jobs(Study("recorded", [arm]))[0]] == before
+    with pytest.raises(PlanError, match="cannot read"):  # neither beside the plan nor here
+        keys(Path("study/configs/plan.toml"))

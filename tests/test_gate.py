@@ -44,13 +44,19 @@ class Sometimes(Assistant):
 
 
 def at_the_gate(
-    tmp_path: Path, config: str, name: str, share: float, constant: str | None = None, **user: object
+    tmp_path: Path,
+    config: str,
+    name: str,
+    share: float,
+    constant: str | None = None,
+    gate: Gate = Gate(items=400),  # noqa: B008
+    **user: object,
 ) -> GateResult:
     (arm,) = Study.load(CONFIGS / f"{config}.toml", sets=["vary.seed=[0]"], arms=["unassisted"]).arms
     node = assemble(arm.plan)[name]
     budget = {"handwriting": 1, "letter_count": 4, "glossary": 1}[config]
     evaluator = EVALUATORS.build("simulated", {"budget": budget, **user})
-    node = replace(node, gate=Gate(items=400), evaluator=evaluator)
+    node = replace(node, gate=gate, evaluator=evaluator)
     return stand_at_gate(Level(node, Store(tmp_path)), 0, Sometimes(node, share, constant), Wins({}))
 
 
@@ -75,6 +81,17 @@ def test_an_agent_that_always_says_the_usual_thing_finds_no_fault(tmp_path: Path
     assert result.faults > 50
     assert result.found == 0
     assert not result.passed
+
+
+def test_agreement_alone_is_not_enough(tmp_path: Path) -> None:
+    """A gate that asks for little agreement is kept by its recall from an agent that finds no fault."""
+    for recall, passed in ((0.5, False), (0.0, True)):
+        gate = Gate(items=400, agreement=0.3, recall=recall)
+        places = [tmp_path / f"{recall}-{c}" for c in "01"]
+        both = [at_the_gate(p, "letter_count", "letters-0", 0.0, constant=p.name[-1], gate=gate) for p in places]
+        result = max(both, key=lambda r: r.agreed)
+        assert result.agreed >= 0.3 * result.checked
+        assert result.passed == passed
 
 
 def test_an_abstention_is_no_verdict(tmp_path: Path) -> None:

@@ -196,6 +196,39 @@ def test_an_interrupted_optimiser_goes_on_as_if_nothing_had_happened(tmp_path: P
         assert learn([0, 1, 2], stop, tmp_path) == never
 
 
+def test_a_parameter_that_was_never_reached_begins_anew_from_the_memory() -> None:
+    used, spare = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    schedule = Schedule(steps=3, warm_up=0, weight_decay=0)
+    first = Optimizer.over([([spare, used], 1.0)], schedule, {})
+    first.run(Turn(0, 3), lambda _: used.square().sum())
+    memory = first.memory()
+    assert memory["step"].tolist() == [0, 3]
+    second = Optimizer.over([([spare, used], 1.0)], schedule, memory)
+    second.run(Turn(1, 3), lambda _: spare.square().sum())
+    never = nn.Parameter(torch.ones(3))
+    Optimizer.over([([never], 1.0)], schedule, {}).run(Turn(0, 3), lambda _: never.square().sum())
+    assert torch.equal(spare, never)  # its moments and its step count are those of the first step
+    assert second.memory()["step"].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("size", [0.3, 0.9985, 0.9995, 1.0, 40.0, float("nan")])
+def test_gradients_are_clipped_as_torch_clips_them(size: float) -> None:
+    ours, theirs = (
+        [nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(1))] for _ in "ab"
+    )
+    draws = torch.randn(11, generator=torch.Generator().manual_seed(3))
+    parts = (draws * size / draws.norm()).split([5, 6])
+    for parameters in (ours, theirs):
+        for parameter, part in zip(parameters, parts, strict=False):  # the last one has no gradient
+            parameter.grad = part.view_as(parameter).clone()
+    Optimizer.over([(ours, 1.0)], Schedule(), {}).clip()
+    nn.utils.clip_grad_norm_(theirs, 1.0)
+    for mine, its in zip(ours[:2], theirs[:2], strict=True):
+        assert mine.grad is not None
+        assert its.grad is not None
+        assert torch.equal(mine.grad.nan_to_num(7), its.grad.nan_to_num(7))
+
+
 def test_rates_warm_up_and_decay_only_in_the_last_round() -> None:
     parameter = nn.Parameter(torch.zeros(1))
     schedule = Schedule(steps=4, last_steps=4, rate=1.0, warm_up=2, min_rate=0.5, weight_decay=0)

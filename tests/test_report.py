@@ -175,6 +175,14 @@ def printed(found: Report, **more: Any) -> str:
 # -- the contract -----------------------------------------------------------------------------------------------------
 
 
+def test_cases_are_shown_without_reading_all_others(
+    study: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = report(study)
+    monkeypatch.setattr(Store, "read", lambda self, node, stream, kind: pytest.fail(f"read all of {stream}"))
+    assert html(found, tmp_path / "page.html").count("<h3>Answer") > 4
+
+
 def test_exact_json(study: Store) -> None:
     found = report(study).to_json()
     assert json.loads(json.dumps(found)) == found
@@ -585,7 +593,7 @@ def test_page_is_whole_and_needs_nothing(study: Store, tmp_path: Path) -> None:
     assert text.count("judged right") >= 3
     assert text.count("judged wrong") >= 3
     assert "the half" in text
-    assert "asked by this report; only the oracle arm" in text
+    assert "asked by this report; in training only control arms" in text
     assert "no user, helper" not in text
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 

@@ -147,6 +147,24 @@ def test_margin_needs_an_answer_set() -> None:
         chosen("margin", Open(), 4)
 
 
+class Committee(Doubt):
+    """Two members that nearly agree on all answers but "z"."""
+
+    def each(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Any:
+        one = np.array([[{"x": 0.0, "y": 0.5, "z": 3.0}[text] for text in texts] for texts in candidates])
+        other = np.array([[{"x": 0.0, "y": 0.6, "z": -3.0}[text] for text in texts] for texts in candidates])
+        return np.stack([one, other])
+
+
+def test_of_many_answers_the_two_are_shown_about_which_the_members_disagree_most() -> None:
+    """Between x and y they nearly agree; x against z is where one is as sure as the other of the contrary."""
+    so_far = SoFar(Turn(1, 3), Guess(), Committee(), ())
+    selection, items = SELECTIONS.build("disagreement", {"among": 2}), Few().items()[:3]
+    proposed = [["x", "y", "z"], ["z", "y", "x"], ["y", "x", "z"]]
+    shown = selection.narrow(items, proposed, 2, so_far=so_far)
+    assert [sorted(texts) for texts in shown] == [["x", "z"]] * 3
+
+
 def test_disagreement_asks_a_real_assistant_and_ensemble() -> None:
     from rrm.registry import REWARD_TRAINERS, TASKS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from rrm import Item, MissingWeights, Response, Store, StoreError, store
 from rrm.records import FEEDBACK, Preference
@@ -42,6 +42,40 @@ def test_a_folder_of_any_name_holds_its_record(name: str, tmp_path: Path) -> Non
     gc.collect()
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert Store(folder, create=False).read("n", "s", Item) == dict(enumerate(items("a")))
+
+
+def test_one_record_is_read_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append("n", "s", items("a", "b", "c"))
+    assert store.read_one("n", "s", 1, Item) == items("b")[0]
+    assert store.read_one("n", "s", 3, Item) is None
+    with sqlite3.connect(tmp_path / "record.sqlite") as db:
+        db.execute("UPDATE records SET body = 'x' WHERE seq = 2")
+    assert store.read_one("n", "s", 1, Item) == items("b")[0]
+    with pytest.raises(StoreError, match="is damaged"):
+        store.read_one("n", "s", 2, Item)
+
+
+def test_a_record_is_found_in_the_streams_that_are_meant(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for stream in ("0/answers/0", "0/cases", "1/cases"):
+        store.append("n", stream, items("a", stream))
+    assert store.find(items("a")[0].id) == ("n", "0/answers/0", 0)
+    assert store.find(items("a")[0].id, ending="/cases") == ("n", "0/cases", 0)
+    assert store.find(items("1/cases")[0].id, ending="/cases") == ("n", "1/cases", 1)
+    assert store.find(items("0/answers/0")[0].id, ending="/cases") is None
+
+
+def test_what_streams_there_are_is_found_without_a_look_at_every_record(tmp_path: Path) -> None:
+    """In steps of sqlite's machine: a few dozen for each name, where 20,000 records would take as many and more."""
+    writer = Store(tmp_path)
+    for stream in ("s", "t"):
+        writer.append("n", stream, (Item(task="t", prompt=str(i)) for i in range(10_000)))
+    store, steps = Store(tmp_path, create=False), list[int]()
+    event.listen(store._reader, "connect", lambda db, _: db.set_progress_handler(lambda: steps.append(100), 100))
+    assert store.streams("n") == ["s", "t"]
+    assert store.places() == [("n", "s"), ("n", "t")]
+    assert sum(steps) < 5000
 
 
 def test_places_are_those_of_the_records(tmp_path: Path) -> None:

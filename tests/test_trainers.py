@@ -192,6 +192,16 @@ def test_an_ensemble_differs_more_where_nothing_was_judged() -> None:
     assert (fit(bradley_terry(), judged(20)).score(ITEMS, [ARMS] * 8).spread == 0).all()
 
 
+@pytest.mark.parametrize(("whole", "alike"), [(0, False), (256, True)])
+def test_the_members_of_an_ensemble_learn_from_batches_of_their_own(whole: int, alike: bool) -> None:
+    """From the same weights they become different networks, unless each step sees all items."""
+    (one,) = fit(bradley_terry(), judged(50), turn=Turn(0, 2)).members  # type: ignore[attr-defined]
+    trainer = bradley_terry(ensemble=2, whole=whole, batch=4)
+    reward = fit(trainer, judged(90), start=NetworkReward([one, one]), turn=Turn(1, 2))
+    spread = reward.score(ITEMS, [ARMS] * 8).spread
+    assert (spread.max() == 0) == alike
+
+
 def test_a_reward_model_is_never_changed_by_what_is_made_of_it(tmp_path: Path) -> None:
     trainer = bradley_terry(ensemble=2)
     first = fit(trainer, judged(50), turn=Turn(0, 2))

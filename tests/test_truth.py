@@ -1,7 +1,9 @@
-"""The truth is for reports: a whole recursive run passes where asking it raises, and the oracle's arm does not."""
+"""The truth is for reports and control arms: a whole recursive run passes where asking it raises, and the oracle's arm
+does not. (Of agents that act: `test_control.py`.)"""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,23 @@ from rrm import Item, RrmError, build
 from rrm.job import is_published, jobs
 from rrm.plan import Study
 from rrm.records import FEEDBACK, Exam, Feedback, GateResult
-from rrm.registry import TASKS
+from rrm.registry import EVALUATORS, TASKS
 from rrm.report import Report
 from rrm.store import Store
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+
+MAY_ASK = {
+    "rrm/report/reading.py": "a report",
+    "rrm/report/shown.py": "a report",
+    "rrm/testing.py": "the contract of tasks",
+    "rrm/evaluators/oracle.py": "the evaluator `oracle`",
+    "rrm/control.py": "the reward `stated`",
+    "rrm/models/actor.py": "the reward `stated`",
+    "rrm/models/environment.py": "the reward `stated`",
+}
+"""The only modules that ask a task for the truth, and for whom. Those for `stated` do where its `of` is "truth"."""
 
 
 class Leaked(Exception):
@@ -58,3 +72,25 @@ def test_the_oracle_asks(config: str, tmp_path: Path) -> None:
     study = Study.load(CONFIGS / f"{config}.toml", fast=True, arms=["oracle"])
     with pytest.raises(RrmError, match="Leaked"):
         build.run(study, Store(tmp_path / "run"), workers=1)
+
+
+def test_nobody_else_asks() -> None:
+    """By the code: who calls what a task knows of the truth, tasks themselves apart."""
+    asking = set[str]()
+    for path in [p for folder in ("rrm", "assistants") for p in (ROOT / folder).rglob("*.py")]:
+        calls = [n.func for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        known = [f for f in calls if isinstance(f, ast.Attribute) and not isinstance(f.value, ast.Call)]
+        if any(
+            f.attr in ("truth", "truths", "performance", "measures")
+            and not (isinstance(f.value, ast.Name) and f.value.id == "self")
+            for f in known
+        ):
+            asking.add(str(path.relative_to(ROOT)))
+    assert asking == set(MAY_ASK)
+    assert {name for name in EVALUATORS.names() if EVALUATORS.get(name).asks_truth} == {"oracle"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/terms.md", "rrm/roles.py", "rrm/report/page.html.j2"])
+def test_who_may_ask_is_said_in_full(page: str) -> None:
+    told = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if "stated" in line]
+    assert any("truth" in line for line in told)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rrm import Assistant, Item, PlanError, Seed, Task
-from rrm.control import ControlTask
+from rrm.control import ControlTask, Floats, Policy
 from rrm.models import weights
 from rrm.models.actor import ActorNetwork, live, sampled
 from rrm.models.learner import TorchAssistant
@@ -22,7 +22,7 @@ from rrm.models.scorer import Scorer
 from rrm.models.steps import StepScorer
 
 
-class Actor(TorchAssistant):
+class Actor(TorchAssistant, Policy):
     """Samples its actions. What it shows to be judged comes in three kinds, for pairs of its newest behaviour alone
     soon tie and teach nothing: its own, that of its younger selves, and that of nobody who learns (`Task.wander`)."""
 
@@ -97,6 +97,11 @@ class Actor(TorchAssistant):
 
     def _texts(self, network: ActorNetwork, items: Sequence[Item], seeds: Sequence[Seed], number: int) -> list[str]:
         return live(network, self.task, items, sampled(seeds, self.task, number)).texts(self.task.actions)
+
+    def chances(self, observed: Floats) -> Floats:
+        with torch.inference_mode():
+            found: Floats = torch.softmax(self.network.policy(torch.from_numpy(observed)), -1).numpy()
+        return found
 
     def log_prob(self, items: Sequence[Item], texts: Sequence[str]) -> Tensor:
         episodes, place = self.task.episodes(items), {letter: i for i, letter in enumerate(self.task.actions)}

@@ -29,6 +29,7 @@ class AnswerBook(Assistant):
         """What is said to a prompt that is not in the book."""
 
     settings: Settings
+    paths = ("path",)
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)

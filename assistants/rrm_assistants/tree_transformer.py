@@ -56,9 +56,10 @@ class TreeNetwork(WordParts, AnswerNetwork):
         place = self.heights(shape.height) + (self.sides(shape.side) * shape.meant[..., None]).sum(1)
         x = self.words(codes) + place
         bias = self.relations[shape.relation].permute(2, 3, 0, 1)
-        for layer, block in enumerate(self.blocks[:-1]):
+        *before, last = self.blocks
+        for layer, block in enumerate(before):
             x = block(x, bias[layer])
-        scores: Tensor = self.head(self.norm(self.blocks[-1](x, bias[-1], only=nodes // 2)[:, 0]))
+        scores: Tensor = self.head(self.norm(last(x, bias[-1], only=nodes // 2)[:, 0]))
         return scores
 
 

@@ -34,7 +34,8 @@ class WordNetwork(WordParts, AnswerNetwork):
 
     def forward(self, codes: Tensor) -> Tensor:
         x, hidden = self.words(codes) + self.places.weight[: codes.shape[1]], hide_padding(codes)
-        for block in self.blocks[:-1]:
+        *before, last = self.blocks
+        for block in before:
             x = block(x, hidden)
-        scores: Tensor = self.head(self.norm(self.blocks[-1](x, hidden, only=0)[:, 0]))
+        scores: Tensor = self.head(self.norm(last(x, hidden, only=0)[:, 0]))
         return scores

@@ -38,7 +38,8 @@ def rrm(
     rrm new task my-task                 # a small working task of your own
 
     Results go to stdout, progress to stderr. Exit code 0: done; 1: the plan or the run is wrong; 2: usage;
-    3: unfinished, cases wait for a person; 130: interrupted by Ctrl-C.
+    3: unfinished, cases wait for a person, or not all could be verified; 4: `rrm verify` found a way to something
+    unsafe; 130: interrupted by Ctrl-C.
     """
 
 
@@ -78,6 +79,20 @@ def _last_words(code: str | int | None) -> str | int | None:
     return code
 
 
-from rrm.cli import check, export, graph, listing, new, plan, prune, report, run, show  # noqa: E402
+from rrm.cli import check, export, graph, listing, new, plan, prune, report, run, show, verify  # noqa: E402
 
-__all__ = ["app", "check", "export", "graph", "listing", "main", "new", "plan", "prune", "report", "run", "show"]
+__all__ = [
+    "app",
+    "check",
+    "export",
+    "graph",
+    "listing",
+    "main",
+    "new",
+    "plan",
+    "prune",
+    "report",
+    "run",
+    "show",
+    "verify",
+]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rrm.job import Job
+    from rrm.records import Arm
     from rrm.store import Store
 
 
@@ -37,7 +38,8 @@ def plan(
     rrm plan configs/glossary.toml
     rrm plan configs/glossary.toml --out runs/glossary --set effort.cases=800
 
-    Seconds are rough: from nodes that are trained in OUT, or else from training each kind of node in small, here and
+    Judgements are the most that there can be: what the user abstains on, and answers that are equal, are none. Seconds
+    are rough: from nodes that are trained in OUT, or else from training each kind of node in small, here and
     now, in a folder that is thrown away.
     """
     from rrm.cost import costs, elapsed
@@ -67,10 +69,8 @@ def plan(
     known = {key: s for key, s in spent.items() if s is not None}
     count = workers or cores()
     whole = elapsed(known, {job.key: job.needs for job in wanted}, count) if len(known) == len(spent) else None
-    total: dict[str, Any] = {
-        name: sum(getattr(c, name) for c in cost.values())
-        for name in ("judgements", "gate_judgements", "helper_questions")
-    }
+    counts = ("judgements", "gate_judgements", "extra_judgements", "helper_questions", "gate_questions")
+    total: dict[str, Any] = {name: sum(getattr(c, name) for c in cost.values()) for name in counts}
     total |= {"nodes": len(stale), "cpu_seconds": sum(known.values()) if len(known) == len(spent) else None}
     total |= {"seconds": whole, "workers": count}
     if as_json:
@@ -102,9 +102,15 @@ def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folde
     words = {"recorded": f"nodes trained in {folder}", "measured": "training each kind of node in small, just now"}
     from_ = " and ".join(words[s] for s in sorted(source & words.keys()))
     lines = [
-        f"{total['nodes']} of {len(entries)} nodes to train: {total['judgements']:,} judgements "
-        f"(and {total['gate_judgements']:,} at gates), {total['helper_questions']:,} questions to helpers."
+        f"{total['nodes']} of {len(entries)} nodes to train: at most {total['judgements']:,} judgements "
+        f"(and {total['gate_judgements']:,} at gates), {total['helper_questions']:,} questions to helpers "
+        f"(and {total['gate_questions']:,} at gates)."
     ]
+    if total["extra_judgements"]:
+        lines.append(
+            f"Rounds that gates may add come on top: at most {total['extra_judgements']:,} judgements more, with their "
+            "gates."
+        )
     if total["seconds"] is None:
         lines.append("How long it takes is not known: it could not be measured.")
     else:
@@ -152,12 +158,18 @@ def _lost(store: Store, key: str) -> str:
     return "its weights are gone" if trained and not there else ""
 
 
-def _reason(job: Job, old: Any, below: Sequence[str]) -> str:
+def _reason(job: Job, old: Arm | None, below: Sequence[str]) -> str:
+    from rrm.errors import StoreError
+    from rrm.job import plan_of
+
     if old is None or job.name not in old.nodes:
         return "new"
     if old.nodes[job.name] == job.key:
         return "its weights are gone" if not below else f"waits for {', '.join(below)}"
-    then, now = _leaves(old.plan["node"][job.name]), _leaves(job.plan.node[job.name].model_dump(mode="json"))
+    try:
+        then, now = (_leaves(p.node[job.name].model_dump(mode="json")) for p in (plan_of(old), job.plan))
+    except StoreError:
+        return "recorded by another version of rrm"
     changed = [
         f"{key} {json.dumps(then.get(key))} → {json.dumps(now.get(key))}"
         for key in sorted(then.keys() | now.keys())

@@ -80,7 +80,7 @@ def _warn_of_judging_anew(wanted: Sequence[Job], store: Store) -> None:
 def _judged_before(job: Job, store: Store) -> int:
     """How many judgements a person gave on nodes of this name, under other keys."""
     from rrm.errors import RrmError
-    from rrm.plan import Plan
+    from rrm.job import plan_of
     from rrm.records import Arm
     from rrm.registry import EVALUATORS, in_file
 
@@ -90,12 +90,12 @@ def _judged_before(job: Job, store: Store) -> int:
         if key == job.key:
             continue
         try:
-            plan = Plan.model_validate(arm.plan)
+            plan = plan_of(arm)
             evaluator = plan.node[job.name].cast.evaluator
             strange = in_file(evaluator.use) and not plan.files() <= job.plan.files()  # its code is not run
             if not strange and evaluator.kind(EVALUATORS).interactive:
                 keys.add(key)
-        except (RrmError, ValueError, KeyError):  # of another version of rrm
+        except RrmError:  # of another version of rrm, or of components that are not here
             continue
     return sum(
         store.length(key, stream) for key in keys for stream in store.streams(key) if stream.endswith("/feedback")

@@ -94,7 +94,7 @@ def _state(store: Store, key: str) -> str:
 
 def _case(store: Store, wanted: str, console: Console) -> None:
     from rrm.errors import RrmError
-    from rrm.records import Arm, slots
+    from rrm.records import Arm, Case, slots
 
     keys = _keys(store)
     arms = store.read("study", "arms", Arm).values()
@@ -103,8 +103,8 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] not in newest):  # what counts comes first
         names.setdefault(name, []).append(key)
     key, stream, number = _place(store, wanted, names)
-    found = _read(store, key, stream)
-    if number not in found:
+    found = store.read_one(key, f"{stream}/cases", number, Case)
+    if found is None:
         raise RrmError(
             f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names)} "
             f"(the nodes are {', '.join(names) or 'none yet'})"
@@ -115,7 +115,7 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     if others and labels:
         more = f" ({len(others) - 1} more: rrm show {store.folder})" if len(others) > 1 else ""
         of += f"; for {keys[others[0]][1][0]} write {others[0]}/{stream}/{number}{more}"
-    _draw(store, key, f"{name} {stream}/{number}{of}", stream, number, found[number], console)
+    _draw(store, key, f"{name} {stream}/{number}{of}", stream, number, found, console)
 
 
 def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]]) -> str:
@@ -143,14 +143,8 @@ def _place(store: Store, wanted: str, names: dict[str, list[str]]) -> tuple[str,
     if stream and number.isascii() and number.isdecimal():
         there = [key for key in candidates if store.length(key, f"{stream}/cases")]
         return (there or candidates)[0], stream, int(number)
-    found = store.find(wanted)
+    found = store.find(wanted, ending="/cases")
     return (found[0], found[1].removesuffix("/cases"), found[2]) if found else (candidates[0], "", -1)
-
-
-def _read(store: Store, key: str, stream: str) -> dict[int, Case]:
-    from rrm.records import Case
-
-    return store.read(key, f"{stream}/cases", Case)
 
 
 def _draw(store: Store, key: str, heading: str, stream: str, number: int, case: Case, console: Console) -> None:
@@ -170,9 +164,9 @@ def _draw(store: Store, key: str, heading: str, stream: str, number: int, case: 
     for place, exhibit in enumerate(case.exhibits, start=1):
         asked = f" was asked {exhibit.query.item.prompt!r}" if exhibit.query else ""
         line(f"help {place}, {exhibit.agent or 'someone'}{asked}", exhibit.text, "cyan")
-    said: dict[int, Feedback] = store.read(key, f"{stream}/feedback", FEEDBACK)
-    if number not in said:
+    said: Feedback | None = store.read_one(key, f"{stream}/feedback", number, FEEDBACK)
+    if said is None:
         line("judgement", "not judged yet")
         return
-    given = said[number].model_dump(exclude={"case", "kind"}, exclude_none=True, exclude_defaults=True)
-    line("judgement", f"{said[number].kind} {given}")
+    given = said.model_dump(exclude={"case", "kind"}, exclude_none=True, exclude_defaults=True)
+    line("judgement", f"{said.kind} {given}")

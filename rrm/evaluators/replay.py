@@ -22,11 +22,12 @@ class Replay(Evaluator):
 
     class Settings(Evaluator.Settings):
         run: str
-        """The other run's folder, relative to where `rrm` is called."""
+        """The other run's folder."""
         evaluator: str = ""
         """Only what the evaluator of this name said there; empty: whoever spoke first."""
 
     settings: Settings
+    paths = ("run",)
 
     reproducible = True
 
@@ -35,7 +36,7 @@ class Replay(Evaluator):
         return ("\n".join(sorted(feedback.id for feedback in self._said.values())).encode(),)
 
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
-        said, where = self._said, self.settings.run
+        said, where = self._said, Path(self.settings.run).name
         for case in cases:
             found = said.get(case.id)
             yield found or Abstention(case=case.id, evaluator=self.name(), reason=f"the case was not judged in {where}")

@@ -37,5 +37,5 @@ def gumbel(seeds: Sequence[Seed], width: int, salt: int = 0) -> NDArray[np.float
 def seeded(seed: Seed) -> Iterator[None]:
     """Torch's own generator begins at a seed; behind, it is as it was before."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed.value % 2**63)
+        torch.default_generator.manual_seed(seed.value % 2**63)  # the processor's alone, as it alone is put back
         yield

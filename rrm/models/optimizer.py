@@ -14,8 +14,15 @@ from rrm.errors import RrmError
 from rrm.records import Record
 from rrm.roles import Turn
 
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
 Memory = Mapping[str, Tensor]
-"""AdamW's moments and step count by parameter, as tensors that safetensors can hold; empty at a level's beginning."""
+"""AdamW's moments, laid end to end, and each parameter's step count: few tensors, as a file costs by the tensor. Empty
+at a level's beginning."""
+
+
+CLEARLY_BELOW = 0.999
+"""A norm of gradients below this is scaled by exactly 1, whatever the 1e-6 in torch's division and rounding do."""
 
 
 class Schedule(Record):
@@ -59,9 +66,13 @@ class Optimizer:
             fused=True,
         )
         flat = [p for parameters, _ in groups for p in parameters]
-        for i, parameter in enumerate(flat):
-            if f"{i}.exp_avg" in memory:
-                adam.state[parameter] = {k: memory[f"{i}.{k}"].clone() for k in ("step", "exp_avg", "exp_avg_sq")}
+        if memory:
+            sizes = [p.numel() for p in flat]
+            for parameter, step, *parts in zip(
+                flat, memory["step"], *(torch.split(memory[name], sizes) for name in MOMENTS), strict=True
+            ):
+                moments = [torch.empty_like(parameter).copy_(part.view_as(parameter)) for part in parts]
+                adam.state[parameter] = {"step": step.clone(), **dict(zip(MOMENTS, moments, strict=True))}
         return cls(schedule, flat, [m for _, m in groups], adam, int(memory["taken"]) if "taken" in memory else 0)
 
     def run(self, turn: Turn, loss: Callable[[int], Tensor]) -> float:
@@ -75,10 +86,11 @@ class Optimizer:
             warm = min(1.0, (self.taken + 1) / max(self.schedule.warm_up, 1))
             for group, multiplier in zip(self.adam.param_groups, self.multipliers, strict=True):
                 group["lr"] = self.schedule.rate * warm * fade * multiplier
-            self.adam.zero_grad()
+            for parameter in self.parameters:
+                parameter.grad = None
             value = loss(step)
             value.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.clip()
             self.adam.step()
             self.taken += 1
         last = float(value.detach())
@@ -89,9 +101,19 @@ class Optimizer:
             )
         return last
 
+    def clip(self) -> None:
+        """Scale the gradients to a norm of at most 1, as `clip_grad_norm_` does; but most are below, and left alone."""
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        if not norm < CLEARLY_BELOW:
+            nn.utils.clip_grads_with_norm_(self.parameters, 1.0, norm)
+
     def memory(self) -> dict[str, Tensor]:
         """What to go on from in the next round."""
-        kept = {"taken": torch.tensor(self.taken)}
-        for i, parameter in enumerate(self.parameters):
-            kept |= {f"{i}.{k}": v.clone() for k, v in self.adam.state.get(parameter, {}).items()}
-        return kept
+        states = [self.adam.state.get(p) or _unmoved(p) for p in self.parameters]
+        kept = {"taken": torch.tensor(self.taken), "step": torch.stack([state["step"] for state in states])}
+        return kept | {name: torch.cat([state[name].flatten() for state in states]) for name in MOMENTS}
+
+
+def _unmoved(parameter: nn.Parameter) -> dict[str, Tensor]:
+    """The state that AdamW would begin with."""
+    return {"step": torch.zeros((), dtype=torch.float32), **{name: torch.zeros_like(parameter) for name in MOMENTS}}

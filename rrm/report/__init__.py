@@ -29,10 +29,11 @@ SCHEMA = 1
 
 
 def planned_graph(arm: Arm) -> TaskGraph:
-    """The task graph of an arm's recorded plan. Raises PlanError if a component of it is not installed here."""
-    from rrm.plan import Plan  # lazily: whoever hands in graphs of their own needs no plan
+    """The task graph of an arm's recorded plan. Raises StoreError if it cannot be read, PlanError if a component of it
+    is not installed here."""
+    from rrm.job import plan_of  # lazily: whoever hands in graphs of their own needs no plan
 
-    return Plan.model_validate(arm.plan).graph()
+    return plan_of(arm).graph()
 
 
 def _harmless(arm: Arm, trusted: Collection[str]) -> Arm:

@@ -10,7 +10,7 @@ from struct import pack
 from typing import Any
 
 from rrm.blocks import Block, Code, Frames, Image, Table, Text
-from rrm.errors import ComponentError
+from rrm.errors import ComponentError, StoreError
 from rrm.inert import inert
 from rrm.records import FEEDBACK, Case, Exhibit, Feedback, Item, Preference, Ranking
 from rrm.report.reading import Pick
@@ -61,8 +61,10 @@ def shown(study: Study, store: Store) -> Iterator[Shown]:
 
 def _whole(store: Store, run: Run, node: str, label: str, pick: Pick) -> Shown:
     key, task = run.arm.nodes[node], run.graph.tasks[node]
-    case = store.read(key, f"{pick.stream}/cases", Case)[pick.number]
-    feedback: Feedback = store.read(key, f"{pick.stream}/feedback", FEEDBACK)[pick.number]
+    case = store.read_one(key, f"{pick.stream}/cases", pick.number, Case)
+    feedback: Feedback | None = store.read_one(key, f"{pick.stream}/feedback", pick.number, FEEDBACK)
+    if case is None or feedback is None:
+        raise StoreError(f"{store.folder}: {key} {pick.stream}/{pick.number} is gone: the record was altered meanwhile")
     answers = [
         {
             "name": chr(ord("A") + i) if i < 26 else str(i + 1),

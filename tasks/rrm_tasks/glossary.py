@@ -65,6 +65,7 @@ class Glossary(Task):
         self._language = language(s.world, s.digits, s.words, s.levels)
         # A glossary has few prompts, and each comes up again and again.
         self._parse = lru_cache(maxsize=4096)(self._read)
+        self._item = lru_cache(maxsize=4096)(self._made)
         self._parts = lru_cache(maxsize=4096)(self._defined)
 
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
@@ -78,8 +79,8 @@ class Glossary(Task):
         return [self._item(w.name, a, b) for w, a, b in product(words, range(s.digits), range(s.digits))]
 
     def queries(self, case: Case) -> Asking:
-        for slot, item in zip(_SLOTS, self._parts(case.item.prompt), strict=False):
-            yield Query(subtask=slot, item=item)
+        for query in self._parts(case.item.prompt):  # noqa: UP028 (`yield from` would send the answers to the list)
+            yield query
 
     def answers(self, item: Item) -> Sequence[str]:
         return [str(digit) for digit in range(self.settings.digits)]
@@ -98,8 +99,8 @@ class Glossary(Task):
             return None
         word, a, b = self._parse(case.item.prompt)
         most = self.settings.digits - 1
-        parts = zip(_SLOTS, self._parts(case.item.prompt), strict=False)
-        meanings = [told(case, slot, part.prompt, most=most) for slot, part in parts]
+        parts = self._parts(case.item.prompt)
+        meanings = [told(case, part.subtask, part.item.prompt, most=most) for part in parts]
         if None in meanings and budget >= 2 ** (word.level + 1) - 1:
             belief = word.meaning[a][b]
         else:  # one look-up; an operand stands in for a word that nobody explained
@@ -126,7 +127,7 @@ class Glossary(Task):
             ),
         )
 
-    def _item(self, name: str, a: int, b: int) -> Item:
+    def _made(self, name: str, a: int, b: int) -> Item:
         return Item(task=self.name(), prompt=f"{name} {a} {b}")
 
     def _read(self, prompt: str) -> tuple[Word, int, int]:
@@ -137,10 +138,11 @@ class Glossary(Task):
             raise ComponentError(f"not a word of this glossary with two operands: {prompt[:80]!r}")
         return word, digits[0], digits[1]
 
-    def _defined(self, prompt: str) -> list[Item]:
+    def _defined(self, prompt: str) -> list[Query]:
         """The two questions that the definition leads to; none at level 0."""
         word, a, b = self._parse(prompt)
-        return [self._item(part.name, *((b, a) if swapped else (a, b))) for part, swapped in word.parts]
+        items = [self._item(part.name, *((b, a) if swapped else (a, b))) for part, swapped in word.parts]
+        return [Query(subtask=slot, item=item) for slot, item in zip(_SLOTS, items, strict=False)]
 
 
 class Word(NamedTuple):

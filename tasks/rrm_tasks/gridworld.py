@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rrm import Asking, Case, Item, Query, Response, Seed, Subtask
-from rrm.control import ControlTask, Episodes, Floats, Step
+from rrm.control import Episodes, Floats, Step
+from rrm.reach import FiniteTask, Trail
 from rrm_tasks.gridworld_step import FRAMES
 from rrm_tasks.gridworlds import make
+from rrm_tasks.gridworlds.finite import GridStates, every_start, trail
 from rrm_tasks.gridworlds.frames import clips, seems_unsafe, transcripts
 from rrm_tasks.gridworlds.replay import Trajectories, replay
 from rrm_tasks.gridworlds.wander import wander
@@ -22,7 +24,7 @@ from rrm_tasks.gridworlds.world import ACTIONS, GridWorld
 _HELD_OUT = 1 << 63
 
 
-class Gridworld(ControlTask):
+class Gridworld(FiniteTask):
     """An item is the start of an episode, an answer what was done from there, a letter of "UDLRA" each step.
 
     The person knows the visible return of an answer without looking, and takes `harm` from it where something unsafe
@@ -30,7 +32,7 @@ class Gridworld(ControlTask):
     a row as the budget allows, from a place that chance says. A step of the budget is a frame.
     """
 
-    class Settings(ControlTask.Settings):
+    class Settings(FiniteTask.Settings):
         world: str = "off-switch"
         size: int = Field(default=5, ge=4, le=9)
 
@@ -46,11 +48,13 @@ class Gridworld(ControlTask):
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
         self._world = make(self.settings.world, self.settings.size)
-        self.horizon = self._world.horizon
+        self.horizon, self.events = self._world.horizon, self._world.events
         self._read: dict[tuple[str, str], tuple[str, float]] = {}
 
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
-        seed = rng.getrandbits(63) | (_HELD_OUT if held_out else 0)
+        return self._item(rng.getrandbits(63) | (_HELD_OUT if held_out else 0))
+
+    def _item(self, seed: int) -> Item:
         return Item(task=self.name(), prompt=f"{self.settings.world} {self.settings.size} {seed}")
 
     def accepts(self, item: Item) -> bool:
@@ -74,6 +78,18 @@ class Gridworld(ControlTask):
         known = str.maketrans(dict.fromkeys(set("".join(texts)) - set(ACTIONS), ACTIONS[-1]))
         whole = [t[: self.horizon].translate(known).ljust(self.horizon, ACTIONS[-1]) for t in texts]
         return replay(self._world, self._seeds(items), whole)
+
+    # -- all that may happen ------------------------------------------------------------------------------------
+
+    def starts(self) -> Sequence[Item] | None:
+        found = every_start(self._world)
+        return None if found is None else [self._item(int(seed)) for seed in found]
+
+    def states(self, items: Sequence[Item]) -> GridStates:
+        return GridStates(self._world, self._world.start(self._seeds(items)))
+
+    def trail(self, item: Item, actions: str, draws: Sequence[Sequence[int]]) -> Trail:
+        return trail(self._world, self._seeds([item]), actions, draws)
 
     # -- judging ------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class LetterCount(Task):
         Python, which differ a little from one version of Python to the next."""
 
     settings: Settings
+    paths = ("text",)
     subtasks = (
         Subtask(name="first", task="letter-count", question="How often in the first half?"),
         Subtask(name="second", task="letter-count", question="How often in the second half?"),

@@ -67,8 +67,15 @@ class BradleyTerry(RewardTrainer):
         before = start.members if isinstance(start, NetworkReward) else ()
         members = []
         for number in range(self.settings.ensemble):
-            member = Member(source.scorer(task, seed=seed.at("member", number, "weights")), {})
-            members.append(_going_on(member, before[number], turn) if number < len(before) else member)
+            old = before[number] if number < len(before) else None
+            if old is not None and turn.number:
+                members.append(old)
+                continue
+            network = source.scorer(task, seed=seed.at("member", number, "weights"))
+            if old is not None:  # of another level: its weights, in a network for this level's answers
+                misfit = "the reward model to start from is of another network than the assistant's"
+                weights.adopt(network, old.network.state_dict(), misfit)
+            members.append(Member(network, {}))
         if not len(table):
             return reward_of(members)
         codes = members[0].network.encode(table.items, table.candidates)
@@ -103,12 +110,3 @@ class BradleyTerry(RewardTrainer):
             memory = weights.restore_all(folder, network, f"-{number}")
             members.append(Member(network.eval(), memory))
         return reward_of(members)
-
-
-def _going_on(new: Member, old: Member, turn: Turn) -> Member:
-    """From the last round's network, or from another level's weights in a network for this level's answers."""
-    if turn.number:
-        return old
-    misfit = "the reward model to start from is of another network than the assistant's"
-    weights.adopt(new.network, old.network.state_dict(), misfit)
-    return new

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm import ComponentError
+from rrm.reach import Choice, States, search
 from rrm_tasks.gridworlds.chance import Cells, Flags
+from rrm_tasks.gridworlds.finite import GridStates
 from rrm_tasks.gridworlds.state import State, unique
 from rrm_tasks.gridworlds.world import ACTIONS, GridWorld
 
@@ -25,16 +27,11 @@ class Edges(NamedTuple):
     parent: NDArray[Any]
     action: NDArray[Any]
     chance: NDArray[Any]
-    ranks: NDArray[Any]
     visible: NDArray[Any]
     hidden: NDArray[Any]
     event: NDArray[Any]
     child: NDArray[Any]
     """The row of the next layer; -1 where the episode is over."""
-
-    def take(self, rows: NDArray[Any]) -> Edges:
-        """These rows."""
-        return Edges(*(column[rows] for column in self))
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def best_return(
     kept, inverse = unique(world.key(every))
     layer, layers = every.take(kept), []
     while len(layer):
-        edges, following = expand(world, layer, None, keep_unsafe=not safe)
+        edges, following = expand(world, layer, keep_unsafe=not safe)
         layers.append((world.odds(layer), unique(world.key(layer, seen=True))[1], len(layer), edges))
         layer = following
     value = np.zeros(1)
@@ -87,25 +84,24 @@ def violations(world: GridWorld[Any], start: State, policy: Support) -> Report:
 
     Breadth first, so that a counterexample is as short as any. Raises ComponentError where the policy does nothing.
     """
-    rows = unique(world.key(start))[0]
-    came: list[Edges] = []
-    layer, states = start.take(rows), 0
-    while len(layer):
-        states += len(layer)
-        edges, following = expand(world, layer, policy)
-        (bad,) = np.nonzero(edges.event)
-        if len(bad):
-            return Report(False, states, _trace(world, rows, came, edges, int(bad[0])))
-        lived = np.nonzero(edges.child >= 0)[0]
-        came.append(edges.take(lived[np.unique(edges.child[lived], return_index=True)[1]]))
-        layer = following
-    return Report(True, states, None)
+    found = search(GridStates(world, start), lambda states: _chosen(states, policy), steps=world.horizon)
+    if found.way is None:
+        return Report(True, found.states, None)
+    row, taken, ranks, event = found.way
+    letters = "".join(ACTIONS[action] for action in taken)
+    return Report(False, found.states, Counterexample(row, letters, ranks, world.events[event]))
 
 
-def expand(
-    world: GridWorld[Any], layer: State, policy: Support | None, *, keep_unsafe: bool = True
-) -> tuple[Edges, State]:
-    """All steps that a policy (None: any) may take from the states of a layer, and the states that go on after them.
+def _chosen(states: States, policy: Support) -> Choice:
+    if not isinstance(states, GridStates):
+        raise ComponentError(
+            f"a support tells what may be done in states of a gridworld, not in {type(states).__name__}"
+        )
+    return Choice(policy(states.state), np.zeros(len(states)))
+
+
+def expand(world: GridWorld[Any], layer: State, *, keep_unsafe: bool = True) -> tuple[Edges, State]:
+    """All steps from the states of a layer, and the states that go on after them.
 
     Without `keep_unsafe`, what follows an unsafe event is not gone into.
     """
@@ -113,16 +109,13 @@ def expand(
     states: list[State] = []
     for begin in range(0, len(layer), _CHUNK):
         piece = layer.take(slice(begin, begin + _CHUNK))
-        support = None if policy is None else policy(piece)
-        if support is not None and not support.any(1).all():
-            raise ComponentError("the policy allows no action in some state; allow at least one of the five")
-        parent, action, chance, ranks, found = world.successors(piece, support)
+        parent, action, chance, _, found = world.successors(piece)
         on = world.alive(found.state) & (keep_unsafe | (found.event == 0))
         child = np.where(on, 0, -1)
         kept, inverse = unique(world.key(found.state.take(on)))
         child[on] = inverse + sum(len(state) for state in states)
         states.append(found.state.take(on).take(kept))
-        parts.append(Edges(parent + begin, action, chance, ranks, found.visible, found.hidden, found.event, child))
+        parts.append(Edges(parent + begin, action, chance, found.visible, found.hidden, found.event, child))
     every = type(layer).join(states)
     kept, inverse = unique(world.key(every))
     edges = Edges(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -149,14 +142,3 @@ def _back(
     together = np.stack([np.bincount(group, odds * column) for column in worth.T], 1)
     found: NDArray[np.float64] = worth[np.arange(n), together.argmax(1)[group]]
     return found
-
-
-def _trace(world: GridWorld[Any], rows: NDArray[np.intp], came: list[Edges], edges: Edges, at: int) -> Counterexample:
-    """The way that leads to an edge, found backwards."""
-    steps, row = [(edges.action[at], edges.ranks[at])], int(edges.parent[at])
-    for layer in reversed(came):
-        steps.append((layer.action[row], layer.ranks[row]))
-        row = int(layer.parent[row])
-    actions, ranks = zip(*reversed(steps), strict=True)
-    letters = "".join(ACTIONS[action] for action in actions)
-    return Counterexample(int(rows[row]), letters, np.stack(ranks), world.events[edges.event[at] - 1])

@@ -108,12 +108,18 @@ def play(world: GridWorld[Any], start: State, policy: Policy) -> Trajectories:
     return run(world, start, lambda state, t: policy(world.observe(state)))
 
 
-def run(world: GridWorld[Any], start: State, choose: Callable[[State, int], NDArray[Any]]) -> Trajectories:
-    """The episodes from these starts; `choose` is told the state and the number of the step."""
+def run(
+    world: GridWorld[Any],
+    start: State,
+    choose: Callable[[State, int], NDArray[Any]],
+    ranks: NDArray[Any] | None = None,
+) -> Trajectories:
+    """The episodes from these starts; `choose` is told the state and the number of the step. `ranks`
+    [B, T, respawns] says the draws instead of the seeds, as `GridWorld.step` has it."""
     states, steps = [start], []
     for t in range(world.horizon):
         action = np.where(world.alive(states[-1]), choose(states[-1], t), ACT).astype(np.int8)
-        outcome = world.step(states[-1], action)
+        outcome = world.step(states[-1], action, None if ranks is None else ranks[:, t])
         states.append(outcome.state)
         steps.append((action, outcome.visible, outcome.hidden, outcome.event))
     return Trajectories(world, tuple(states), *(np.stack(column, 1) for column in zip(*steps, strict=True)))

@@ -19,7 +19,7 @@ ACTIONS = "UDLRA"
 """Up, down, left, right, and act, which is also how to stay."""
 ACT = 4
 _MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
-_FEW = 5000
+FEW = 5000
 
 
 S = TypeVar("S", bound=State)
@@ -149,7 +149,7 @@ class GridWorld(ABC, Generic[S]):
 
     def layouts(self, n: int = 512) -> S:
         """Every start that differs, where there are few; else those of the training seeds 0 to n - 1."""
-        if prod(self.radices) > _FEW:
+        if prod(self.radices) > FEW:
             return self.start(seeds(0, n))
         rolls = np.array(list(product(*map(range, self.radices))), np.int64)
         every = self._lay(self._common(seeds(0, len(rolls))), rolls)

@@ -1,0 +1,89 @@
+"""One level's loop: which answers are shown, and how long a helper's answer is shared. (Where it stops and goes on:
+`test_resume.py`.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rrm import Assistant, Case, Item, Preference, Response, Seed, Selection, SoFar, Study, Task, Turn, build
+from rrm.asking import Fresh
+from rrm.assemble import assemble
+from rrm.level import Level
+from rrm.plan import Effort
+from rrm.records import Exhibit
+from rrm.store import Store
+
+
+class InOrder(Assistant):
+    """Proposes the same answers in the same order."""
+
+    def respond(self, items: Sequence[Item], *, n: int = 1, seeds: Sequence[Seed]) -> list[list[str]]:
+        return [list("12345")[:n] for _ in items]
+
+
+class Again(Selection):
+    """What is unsettled, and then a new item."""
+
+    def choose(self, task: Task, count: int, *, so_far: SoFar, seed: Seed) -> list[Item]:
+        return [*so_far.unsettled, task.sample(seed.rng())][:count]
+
+
+def test_of_an_unsettled_item_the_answers_that_were_not_rejected_are_shown_first(study: Path, tmp_path: Path) -> None:
+    node = assemble(Study.load(study).arms[0].plan)["block"]
+    node = replace(node, selection=Again(), effort=Effort(rounds=2, cases=2, candidates=2))
+    old = node.task.sample(Seed(3).rng())
+    case = Case(item=old, responses=tuple(Response(item=old.id, text=text) for text in "13"))
+    tie = Preference(case=case.id, evaluator="t", first_better=0.5)
+    judged = Level(node, Store(tmp_path / "run")).ask(Turn(1, 2), InOrder(), None, [(case, tie)])
+    (again, shown), (new, first) = [(c.item, {r.text for r in c.responses}) for c, _ in judged]
+    assert (again, shown) == (old, {"2", "4"})
+    assert new != old
+    assert first == {"1", "2"}
+
+
+SHARED = """\
+# A helper that errs afresh each time it is asked, on a few words that come again and again.
+effort = { rounds = 2, cases = 40, exam = 4, fresh = "FRESH" }
+gate = "off"
+[cast]
+assistant = { use = "answer-book", fallback = "3" }
+evaluator = { use = "simulated", budget = 1 }
+reward = "tally"
+policy = "best-of-n"
+[node.below]
+task = { use = "glossary", level = 0 }
+cast = { wrapped_in = [{ use = "corrupted", rate = 0.9 }] }
+[node.above]
+task = { use = "glossary", level = 1 }
+helped_by = { left = "below", right = "below" }
+"""
+
+
+@pytest.mark.parametrize(("fresh", "within", "between"), [("case", 0, 0), ("round", 1, 0), ("run", 1, 1)])
+def test_a_sampled_answer_is_shared_within_a_round_or_the_run(
+    fresh: Fresh, within: int, between: int, tmp_path: Path
+) -> None:
+    """By the record: whether a question that came again was answered the same. By chance a seventh of them are."""
+    plan, store = tmp_path / "plan.toml", Store(tmp_path / "run")
+    plan.write_text(SHARED.replace("FRESH", fresh))
+    loaded = Study.load(plan)
+    build.run(loaded, store, workers=1)
+    key, rounds, same = assemble(loaded.arms[0].plan)["above"].key, list[dict[tuple[str, str], str]](), list[bool]()
+    for number in range(2):
+        said: dict[tuple[str, str], str] = {}
+        streams = [s for s in store.streams(key) if s.startswith(f"{number}/answers/")]
+        for exhibit in (e for s in streams for e in store.read(key, s, Exhibit).values() if e.query):
+            assert exhibit.query is not None
+            place = exhibit.query.subtask, exhibit.query.item.prompt
+            same += [said[place] == exhibit.text] if place in said else []
+            said[place] = exhibit.text
+        rounds.append(said)
+    again = rounds[0].keys() & rounds[1].keys()
+    alike = [rounds[0][place] == rounds[1][place] for place in again]
+    for found, wanted in ((same, within), (alike, between)):
+        assert len(found) > 6
+        assert all(found) if wanted else sum(found) < 0.6 * len(found)
