@@ -71,6 +71,15 @@ def blamed(who: str) -> Iterator[None]:
         raise ComponentError(f"{who}: {type(error).__name__} in {where}: {error}") from error
 
 
+@contextmanager
+def told_of(where: str) -> Iterator[None]:
+    """What `rrm` raises on purpose is told with its place."""
+    try:
+        yield
+    except RrmError as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
 class Unfinished(RrmError):
     """The evaluator stopped early; running the same plan again goes on from there."""
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from time import process_time
 
 from rrm.asking import Helper, Helpers, Wave, ask_all
-from rrm.errors import ComponentError, Unfinished
+from rrm.errors import ComponentError, Unfinished, told_of
 from rrm.exam import baselines, exam
 from rrm.gate import stand_at_gate
 from rrm.node import Node, Published, load, prepared, published, save
@@ -86,12 +86,12 @@ class Level:
         """A reward model from all feedback so far, and a better agent from it."""
         node, seed = self.node, self.node.seed.at("round", turn.number)
         self.watch("reward", turn.number, turn.of)
-        with self._clock("reward"):
+        with self._clock("reward"), told_of(f"{node.name}, round {turn.number}, cast.reward"):
             learnt = node.reward.fit(
                 judged, task=node.task, assistant=agent, start=reward, turn=turn, seed=seed.at("reward")
             )
         self.watch("policy", turn.number, turn.of)
-        with self._clock("policy"):
+        with self._clock("policy"), told_of(f"{node.name}, round {turn.number}, cast.policy"):
             aim = objective(learnt, node.terms, turn)
             better = node.policy.improve(agent, node.task, aim, turn=turn, seed=seed.at("policy"))
         with self._clock("save"):

@@ -19,7 +19,8 @@ def address(kind: str, body: str) -> str:
 class Record(BaseModel):
     """Immutable data whose identity is its content."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # JSON has no nan and no infinity: one that was written could not be read again.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     _fields: ClassVar[set[str]]
 

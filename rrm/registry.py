@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from rrm.errors import SettingsError, UnknownComponent, blamed
+from rrm.faults import in_words, misread, written
 from rrm.graph import suggest
 from rrm.roles import (
     Assistant,
@@ -93,6 +94,8 @@ class Registry(Generic[C]):
             raise SettingsError(
                 "; ".join(_explained(e, use, component) for e in error.errors(include_url=False))
             ) from None
+        for place, value in misread(given, checked):
+            raise SettingsError(f"{use!r}, {place}: this should be a number (got {written(value)})")
         with blamed(repr(use)):
             return component(checked)
 
@@ -145,14 +148,6 @@ def _explained(error: Any, use: str, component: type[Component]) -> str:
     if error["type"] == "missing":
         return f"{use!r} needs the setting {key!r}"
     return f"{use!r}, {key}: {in_words(error)}"
-
-
-def in_words(error: Any) -> str:
-    """What is wrong with a value, of which pydantic says more than is asked."""
-    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a word"}
-    kind = wanted.get(error["type"].partition("_")[0])
-    text = f"this should be {kind}" if kind else f"{error['msg'][0].lower()}{error['msg'][1:]}"
-    return f"{text} (got {error['input']!r})"
 
 
 def _load(point: EntryPoint) -> object:

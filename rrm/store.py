@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import (
+    URL,
     Column,
     ColumnElement,
     Connection,
@@ -404,7 +405,9 @@ def _advice(reason: str) -> str:
 def _sqlite(path: Path, *, writes: bool, durable: bool = True) -> Engine:
     """An engine whose transactions take the write lock at once (deferred ones fail when several processes write), or
     one that only reads, and takes none. What need not be durable (timings) waits for no disk."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60, "isolation_level": None})
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": 60, "isolation_level": None}
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:

@@ -7,11 +7,14 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import rrm
 from rrm.registry import ASSISTANTS, TASKS
@@ -23,7 +26,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("blocks",),
     ("roles",),
     ("graph", "asking", "store", "measure"),
+    ("faults",),
     ("control", "registry", "testing", "picture", "identity"),
+    ("layering",),
     ("plan", "reach"),
     ("models",),
     ("training.feedback", "training.objective"),
@@ -43,8 +48,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """From the bottom up. A module imports from the layers below its own, and inside its own folder; never from its
 neighbours. Nobody imports from the rooms of components (`ROOMS`): the registry finds them by name."""
 
-ROOMS = frozenset(LAYERS[9])
-ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[6:9]) for part in layer) | {"control"}
+ROOMS = frozenset(LAYERS[11])
+ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[8:11]) for part in layer) | {"control"}
 """A component knows nothing of plans, of the registry, or of what checks and draws it."""
 TORCH = ("models", "training.choice_table", "training.reward", "training.policy", "rrm_assistants")
 """Only these may import torch, transformers or safetensors."""
@@ -282,3 +287,13 @@ def test_the_catalogue_of_assistants_names_every_setting() -> None:
         (row,) = re.findall(rf"^\| `{name}` \|(.*)\|$", text, re.MULTILINE)
         listed = re.findall(r"`(\w+)`", row.rsplit("|", 1)[-1])
         assert sorted(listed) == sorted(set(ASSISTANTS.get(name).Settings.model_fields) - common), name
+
+
+def test_every_dependency_ends_below_a_version_that_nobody_has_tried() -> None:
+    """A release of tomorrow does not break a clone of today; and this very installation is one that is allowed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [r for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs]
+    for requirement in map(Requirement, wanted):
+        if requirement.name != "rrm":
+            assert "<" in str(requirement.specifier), requirement
+            assert requirement.specifier.contains(version(requirement.name), prereleases=True), requirement

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import hashlib
 import json
+import math
 import os
+import re
 import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import STUDY, Rrm
@@ -138,6 +144,47 @@ WRONG_PLANS = {
     ),
     "a family of no node": (STUDY + "[family.sums]\n", ["family.sums: no node is of this family"]),
     "a folder": ('folder = "x"\n' + STUDY, ["folder: there is no such key here"]),
+    "nan": (
+        changed(("slip = 0.5", "slip = nan")),
+        ["'careless-adder', slip: this should be a finite number (got nan)"],
+    ),
+    "infinitely many": (
+        changed(("cases = 6", "cases = inf")),
+        ["effort.cases", "this should be a finite number (got inf)"],
+    ),
+    "a term that weighs nan": (
+        changed(("[cast]", '[cast]\nterms = [{ use = "length", weight = nan }]')),
+        ["cast.terms.0.weight (of the nodes block, total): this should be a finite number (got nan)"],
+    ),
+    "a user without any noise": (
+        changed(('"simulated", budget', '"simulated", beta = inf, budget')),
+        ["cast.evaluator", "beta: this should be a finite number (got inf)"],
+    ),
+    "more cases than there is room for": (
+        changed(("cases = 6", "cases = 10_000_001")),
+        ["effort.cases", "less than or equal to 10000000 (got 10000001)"],
+    ),
+    "more cases than a number holds": (changed(("cases = 6", "cases = 1e23")), ["effort.cases", "this is too large"]),
+    "true for a number": (changed(("cases = 6", "cases = true")), ["effort.cases", "a number (got true)"]),
+    "true for a setting": (changed(("slip = 0.5", "slip = true")), ["'careless-adder', slip", "a number (got true)"]),
+    "a family that is no table": ("family = 3\n" + STUDY, ["family should be a table, not 3"]),
+    "a family that is a list": (changed((HELP, HELP + '\nfamily = ["x"]')), ["node.total.family", "not ['x']"]),
+    "nodes of an arm that are no table": (STUDY + "[arm.a]\nnode = 3\n", ["arm.a: node should be a table, not 3"]),
+    "a node of an arm that is no table": (STUDY + "[arm.a.node]\ntotal = 3\n", ["arm.a: node: total", "not 3"]),
+    "a cast that is a date": (
+        changed(("[cast]", "[node.block.cast]\nreward = 2024-01-01\n[cast]")),
+        ["cast.reward: this should be a name, or a table with use = NAME (got 2024-01-01)"],
+    ),
+    "effort in a word": (
+        changed((HELP, HELP + '\neffort = "much"')),
+        ["node.total.effort: this should be a table (got 'much')"],
+    ),
+    "wrappers in a word": (
+        changed(("[cast]", '[cast]\nwrapped_in = "corrupted"')),
+        ["wrapped_in", "this should be a list (got 'corrupted')"],
+    ),
+    "a name with a slash": (changed(("[node.total]", '[node."to/tal"]')), ["node.'to/tal'", "no slash"]),
+    "a start from itself": (changed((HELP, HELP + '\nstart = "total"')), ["node.total.start", "start from itself"]),
     "not TOML": ("seed = = 3", ["not valid TOML", "line 1"]),
     "empty": ("", ["at least one [node.NAME]"]),
     "no text for letter counting": (
@@ -180,6 +227,71 @@ WRONG_PLANS = {
 }
 
 
+RICH = tomllib.loads(
+    STUDY
+    + """
+[family.sums]
+effort = { cases = 3, first_cases = 4 }
+[arm.plain]
+cast = { protocol = "unassisted", wrapped_in = [{ use = "corrupted", rate = 0.1 }] }
+node.total.gate = { on_fail = "off", extra_rounds = 1 }
+[arm.termed]
+cast = { terms = [{ use = "length", weight = 0.5, shaping = true }] }
+node.total.helped_by = { block = { node = "block", wrapped_in = ["majority"] } }
+[vary]
+seed = [0, 1]
+effort.cases = [3, 4]
+[fast]
+effort = { rounds = 1 }
+node.block.start = "total"
+"""
+)
+RICH["node"]["total"]["family"] = "sums"
+
+
+def places(table: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Wherever a value stands in a plan."""
+    inner = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
+    for key, value in inner:
+        yield (*at, key)
+        yield from places(value, (*at, key))
+
+
+WRONG_VALUES = {
+    "3": 3, "1.5": 1.5, "nan": math.nan, "true": True, "word": "word", "nothing": "", "list": [], "numbers": [3],
+    "lists": [["word"]], "table": {}, "a table of lists": {"word": [1]}, "date": date(2024, 1, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG_VALUES)
+@pytest.mark.parametrize("fast", [False, True], ids=["", "fast"])
+def test_whatever_stands_wherever_in_a_plan_is_told_in_words(
+    what: str, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[str, Any] = {}
+    monkeypatch.setattr("rrm.plan.read_toml", lambda _: (read, "title"))
+    wrong = 0
+    for at in places(RICH):
+        read = copy.deepcopy(RICH)
+        if not fast:
+            del read["fast"]
+        inner: Any = read
+        try:
+            for step in at[:-1]:
+                inner = inner[step]
+        except KeyError:
+            continue
+        inner[at[-1]] = WRONG_VALUES[what]
+        try:
+            Study.load(tmp_path / "plan.toml", fast=fast)
+        except RrmError as error:
+            wrong += 1
+            said = str(error)
+            assert "\n" not in said
+            assert not re.search(r"dictionary|tuple|instance of|datetime|Value error|NodePlan|True", said), said
+    assert wrong > 20
+
+
 @pytest.mark.parametrize("what", WRONG_PLANS)
 def test_a_wrong_plan_is_told_in_one_line_and_leaves_nothing(what: str, tmp_path: Path, rrm: Rrm) -> None:
     text, words = WRONG_PLANS[what]
@@ -211,6 +323,32 @@ def test_a_plan_that_cannot_be_read(make: Callable[[Path], object], words: list[
     assert not (tmp_path / "out").exists()
 
 
+def test_a_mark_before_a_plan_is_passed_over(study: Path, rrm: Rrm) -> None:
+    study.write_text(study.read_text(), encoding="utf-8-sig")
+    assert rrm("check", study).code == 0
+    assert Study.load(study).title == "Sums in two levels, small."
+
+
+def test_a_small_size_whose_nodes_are_no_table(study: Path, rrm: Rrm) -> None:
+    study.write_text(STUDY + "[fast]\nnode = 3\n")
+    assert "node should be a table, not 3" in one_line(rrm("check", study).err)
+
+
+def test_check_takes_a_task_for_a_component_alone(study: Path, rrm: Rrm) -> None:
+    for what in (study, "task:column-sum", "column-sum"):
+        said = rrm("check", what, "--task", "nope")
+        assert said.code == 1
+        assert "--task 'nope'" in one_line(said.err)
+
+
+def test_a_plan_may_have_a_colon_in_its_path(study: Path, rrm: Rrm) -> None:
+    plan = study.rename(study.with_name("a:b.toml"))
+    assert rrm("check", plan).code == 0
+    plan = plan.rename(study.with_name("c:d"))
+    assert rrm("check", plan).code == 0
+    assert "there is no plan" in one_line(rrm("check", study.with_name("e:f.toml")).err)
+
+
 def test_a_plan_with_a_name_nearly_right_is_suggested(study: Path, rrm: Rrm) -> None:
     assert f"Did you mean {str(study)!r}" in one_line(rrm("run", study.with_name("studdy.toml")).err)
 
@@ -236,6 +374,11 @@ def test_the_file_of_a_python_project_is_never_suggested(study: Path, rrm: Rrm) 
         (["--set", "arm.a.cast.protocol=unassisted"], ["write --arm a --set cast.protocol=unassisted"]),
         (["--set", "fast.effort.cases=3"], ["write --set effort.cases=3"]),
         (["--set", "family.a.effort.cases=3"], ["family.a: no node is of such a family. There are none"]),
+        (["--set", "node=3"], ["--set: node should be a table, not 3"]),
+        (["--set", "effort=[]"], ["effort (of the nodes block, total): this should be a table (got [])"]),
+        (["--set", "seed=[]"], ["seed: this should be a whole number (got [])"]),
+        (["--set", "effort.cases=nan"], ["effort.cases", "a finite number (got nan)"]),
+        (["--set", "effort.rounds=true"], ["effort.rounds: this should be a number (got true)"]),
         (["--fast"], ["there is no [fast] table"]),
     ],
 )
@@ -418,10 +561,11 @@ def test_a_folder_without_a_run(command: str, tmp_path: Path, rrm: Rrm) -> None:
 
 
 def test_a_case_that_is_not_there(trained: Path, rrm: Rrm) -> None:
-    for case in ("total/0/99", "totl/0/0", "0123456789abcdef", "total/x/y", "/", "///", "total/0/٣"):
+    for case in ("total/0/99", "totl/0/0", "0123456789abcdef", "total/x/y", "/", "///", "total/0/٣", "total/0/１"):
         said = rrm("show", trained, case)
         assert said.code == 1
         assert "block, total" in one_line(said.err)
+    assert "total/0 has cases 0 to 5, and no １" in one_line(said.err)
 
 
 def test_a_node_is_not_yet_a_case(trained: Path, rrm: Rrm) -> None:
@@ -484,6 +628,17 @@ def test_network_weights_of_another_shape_are_told_apart(tmp_path: Path) -> None
     (tmp_path / "w").write_bytes(b"\x00" * 100)
     with pytest.raises(MissingWeights):
         weights.restore(torch.nn.Linear(3, 2), tmp_path / "w")
+
+
+def test_training_that_diverges_leaves_a_record_that_can_be_read(tmp_path: Path, rrm: Rrm) -> None:
+    out, rates = tmp_path / "out", [f"--set=cast.{role}.rate=1e30" for role in ("reward", "policy")]
+    plan = ROOT / "configs" / "glossary.toml"
+    said = rrm("run", plan, "--fast", "--arm", "recursive", "--out", out, "-w", 1, "-q", *rates)
+    assert said.code == 1
+    line = one_line(said.err)
+    assert all(w in line for w in ("word-0, round 0, cast.reward: training diverged", "rate = 1e+30", "a lower rate"))
+    assert rrm("report", out).code == 0
+    assert rrm("export", out).code == 0
 
 
 def test_two_runs_on_one_folder(trained: Path, study: Path, rrm: Rrm) -> None:

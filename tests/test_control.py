@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu
 
 from rrm import Assistant, Case, Exhibit, Item, Query, Response, Seed, Store, Study, Task, build
 from rrm.control import ControlTask, StepReward, replay
-from rrm.errors import ComponentError, GateFailed, PlanError
+from rrm.errors import ComponentError, GateFailed, PlanError, RrmError
 from rrm.job import jobs
 from rrm.models.learner import torch_in
 from rrm.records import Preference
@@ -182,6 +182,18 @@ def test_ppo_and_what_is_stated(of: str, turn: Turn, tmp_path: Path) -> None:
     further = [trainer.improve(a, task, reward, turn=turn, seed=Seed(5)) for a in (better, loaded)]
     assert weights(further[0]) == weights(further[1]), "Adam's moments and younger selves are kept"
     assert further[0].propose(items, n=4, seeds=seeds(5)) == further[1].propose(items, n=4, seeds=seeds(5))
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_acting_that_diverges_ends_in_a_line(iterations: int) -> None:
+    """The weights are found to be no numbers by what is done next, or at the end."""
+    task, turn = acting(), Turn(0, 3)
+    agent = ready(task)
+    trainer = POLICY_TRAINERS.build("ppo", {"iterations": iterations, "episodes": 8, "rate": 1e30})
+    stated = REWARD_TRAINERS.build("stated", {"of": "visible"})
+    reward = stated.fit([], task=task, assistant=agent, start=None, turn=turn, seed=Seed(0))
+    with pytest.raises(RrmError, match=r"training diverged: at rate = 1e\+30 .*; set a lower rate"):
+        trainer.improve(agent, task, reward, turn=turn, seed=Seed(4))
 
 
 def weights(agent: Assistant) -> bytes:

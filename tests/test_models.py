@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 from torch import nn
 
-from rrm import Item, MissingWeights, PlanError, Seed, Turn
+from rrm import Item, MissingWeights, PlanError, RrmError, Seed, Turn
 from rrm.models import weights
 from rrm.models.learner import TorchAssistant
 from rrm.models.noise import gumbel, uniform
@@ -241,6 +242,19 @@ def test_rates_warm_up_and_decay_only_in_the_last_round() -> None:
     optimizer.run(Turn(0, 2), loss)
     optimizer.run(Turn(1, 2), loss)
     assert rates == [1.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "loss"),
+    [(1.0, lambda w: w.sum() / 0.0), (1e30, lambda w: (w * 1e30).square().sum()), (3e38, lambda w: w.sum())],
+    ids=["the loss is infinite", "the loss becomes infinite", "the weights alone become infinite"],
+)
+def test_training_that_diverged_ends_in_a_line(rate: float, loss: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    weight = nn.Parameter(torch.ones(2))
+    schedule = Schedule(steps=2, rate=rate, warm_up=0, weight_decay=0)
+    optimizer = Optimizer.over([([weight], 1.0)], schedule, {})
+    with pytest.raises(RrmError, match=r"training diverged: after 2 steps at rate = .*; set a lower rate"):
+        optimizer.run(Turn(0, 2), lambda _: loss(weight))
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------

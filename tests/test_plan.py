@@ -9,7 +9,8 @@ from conftest import STUDY
 
 from rrm.errors import PlanError
 from rrm.job import jobs
-from rrm.plan import Plan, Study, lay, merge, put, spread
+from rrm.layering import lay, merge, put, spread
+from rrm.plan import Plan, Study
 
 ARMS = """
 [arm.plain]
@@ -102,7 +103,7 @@ def test_set_may_change_what_varies(study: Path) -> None:
     ],
 )
 def test_the_value_of_set_is_toml_or_else_a_word(text: str, value: object) -> None:
-    from rrm.plan import assignment
+    from rrm.layering import assignment
 
     assert assignment(f" x.y = {text}") == ("x.y", value)
 

@@ -35,6 +35,15 @@ def test_what_was_written_is_read_in_order_by_anyone(tmp_path: Path) -> None:
     assert again.find("0" * 16) is None
 
 
+@pytest.mark.parametrize("name", ["why?", "50%", "no#1", "a%20b", "x?mode=memory", "ä ü&="])
+def test_a_folder_of_any_name_holds_its_record(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    Store(folder).append("n", "s", items("a"))
+    gc.collect()
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert Store(folder, create=False).read("n", "s", Item) == dict(enumerate(items("a")))
+
+
 def test_one_record_is_read_alone(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.append("n", "s", items("a", "b", "c"))

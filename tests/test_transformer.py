@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Sequence
+from inspect import Parameter, Signature
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from scipy.stats import binomtest, chisquare
 
 from rrm import Assistant, Case, Item, PlanError, Preference, Response, RewardModel, RrmError, Scores, Seed, Task, Turn
+from rrm.models import sampling
 from rrm.models.language import Language, LanguageSettings, PromptedScorer
 from rrm.models.learner import TorchAssistant
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS
@@ -121,6 +123,28 @@ def test_log_probabilities_are_those_of_one_plain_read(architecture: str) -> Non
     found.sum().backward()
     gradients = [p.grad for p in agent.network.parameters()]
     assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_keys_and_values_go_by_the_name_that_the_model_has_for_them(name: str) -> None:
+    """Versions of transformers differ in it: the model is one of the other version."""
+    agent = made(Echo())
+    assert isinstance(agent.network, Language)
+    items, seeds = drawn(Echo(), 6)
+    expected = agent.log_prob(items, ["ab"] * 6).tolist(), agent.respond(items, seeds=seeds)
+    model = agent.network.model
+    its = sampling.cache_name(model)
+
+    class Renamed(torch.nn.Module):
+        def forward(self, **given: Any) -> dict[str, Any]:
+            out = model(**{its if key == name else key: value for key, value in given.items()})
+            return {"logits": out.logits, name: out[its]}
+
+    Renamed.forward.__signature__ = Signature(  # type: ignore[attr-defined]
+        Parameter(key, Parameter.KEYWORD_ONLY) for key in ("position_ids", name)
+    )
+    agent.network.model = Renamed()
+    assert (agent.log_prob(items, ["ab"] * 6).tolist(), agent.respond(items, seeds=seeds)) == expected
 
 
 def test_the_likeliest_is_written_at_temperature_0() -> None:
@@ -258,7 +282,7 @@ def test_a_loaded_model_writes_chooses_and_starts_rewards_from_its_weights(folde
         ({"architecture": "mamba", "config": {}}, "keeps no keys and values"),
         ({"config": {"hiden_size": 8}}, "no config key 'hiden_size'"),
         ({"config": {"vocab_size": 8}}, "set alphabet instead"),
-        ({"config": {"hidden_size": 33}}, "cannot be built"),
+        ({"architecture": "gpt2", "config": {"hidden_size": 33}}, "cannot be built"),
         ({"config": {"hidden_size": "wide"}}, "cannot be built"),
         ({"model": "/no/such/folder"}, "there is no such folder"),
         ({"model": "./no"}, "there is no such folder"),

@@ -11,6 +11,7 @@ import typer
 
 from rrm.cli import app
 from rrm.cli.arguments import Sets
+from rrm.errors import PlanError
 
 if TYPE_CHECKING:
     from rrm.roles import Component, Task
@@ -37,20 +38,18 @@ def check(
     rrm check my_task.py:MyTask
     rrm check assistant:careless-adder --task column-sum
     """
-    if ".py:" in what or ":" in what:
-        _component(what, set_ or (), task)
-    elif what.endswith(".py"):
+    if what.endswith(".py"):
         _name_a_class(Path(what))
-    elif not Path(what).exists() and not what.endswith(".toml") and "/" not in what:
-        _component(_with_its_kind(what), set_ or (), task)
-    else:
+    elif what.endswith(".toml") or Path(what).exists() or ("/" in what and ":" not in what):
+        if task is not None:
+            raise PlanError(f"--task {task!r}: a plan names its own tasks; --task is for checking a component")
         _plan(Path(what), set_ or ())
+    else:
+        _component(what if ":" in what else _with_its_kind(what), set_ or (), task)
 
 
 def _name_a_class(path: Path) -> None:
     """Raises PlanError: a file of Python is checked class by class. It is not run to find out which it has."""
-    from rrm.errors import PlanError
-
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     found = re.findall(r"^class (\w+)\(", text, re.MULTILINE) or ["MyTask"]
     raise PlanError(
@@ -101,7 +100,7 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
 
 def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> None:
     from rrm.errors import ComponentError, blamed
-    from rrm.plan import assignment
+    from rrm.layering import assignment
 
     settings, broken = dict(assignment(s) for s in sets), ""
     try:
@@ -158,6 +157,8 @@ def _held_to_contract(component: Component, on: str | None) -> str:
     from rrm.roles import Assistant, Evaluator, OversightProtocol, Task
 
     if isinstance(component, Task):
+        if on is not None:
+            raise PlanError(f"--task {on!r}: what is checked is itself a task; leave --task out")
         testing.check_task(component)
         return "keeps the contract of a task"
     if isinstance(component, Assistant):

@@ -105,9 +105,8 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     key, stream, number = _place(store, wanted, names)
     found = store.read_one(key, f"{stream}/cases", number, Case)
     if found is None:
-        there = store.length(key, f"{stream}/cases")
         raise RrmError(
-            f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names, there)} "
+            f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names)} "
             f"(the nodes are {', '.join(names) or 'none yet'})"
         )
     others = [k for k in names.get(wanted.partition("/")[0], ()) if k != key and store.length(k, f"{stream}/cases")]
@@ -119,7 +118,7 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     _draw(store, key, f"{name} {stream}/{number}{of}", stream, number, found, console)
 
 
-def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]], cases: int) -> str:
+def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]]) -> str:
     """What there is in its place."""
     from rrm.graph import suggest
 
@@ -133,7 +132,7 @@ def _missing(store: Store, wanted: str, key: str, names: dict[str, list[str]], c
         there = ", ".join(sorted(streams, key=lambda s: (not s.isdigit(), len(s), s))) or "none yet"
         lacks = f"{start} has no {stream or rest}: write" if rest else f"{start} is a node: add"
         return f"{lacks} one of {there}, and a case's number, as in {start}/0/0"
-    return f"{start}/{stream} has cases 0 to {cases - 1}, and no {number}"
+    return f"{start}/{stream} has cases 0 to {store.length(key, f'{stream}/cases') - 1}, and no {number}"
 
 
 def _place(store: Store, wanted: str, names: dict[str, list[str]]) -> tuple[str, str, int]:

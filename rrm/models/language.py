@@ -238,7 +238,8 @@ def check_place(settings: LanguageSettings) -> None:
 
 
 def _checked(model: Any, name: str) -> Any:
-    if "past_key_values" not in sampling.parameters(model):
+    # Of a model that keeps a running state (mamba and its kin), what was read cannot be continued in several ways.
+    if not sampling.cache_name(model) or model._is_stateful:
         raise PlanError(f"{name!r} keeps no keys and values of what it read, which this assistant needs; try 'llama'")
     return model.eval()
 

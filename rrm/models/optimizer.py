@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from rrm.errors import RrmError
 from rrm.records import Record
 from rrm.roles import Turn
 
@@ -74,7 +76,10 @@ class Optimizer:
         return cls(schedule, flat, [m for _, m in groups], adam, int(memory["taken"]) if "taken" in memory else 0)
 
     def run(self, turn: Turn, loss: Callable[[int], Tensor]) -> float:
-        """All of a round's steps; `loss` is called with the step's number. Returns the last loss."""
+        """All of a round's steps; `loss` is called with the step's number. Returns the last loss.
+
+        Raises RrmError if it, or a weight, is no number any more.
+        """
         steps, value = self.schedule.steps_in(turn), torch.zeros(())
         for step in range(steps):
             fade = max(self.schedule.min_rate, 1 - step / steps) if turn.last else 1.0
@@ -88,7 +93,13 @@ class Optimizer:
             self.clip()
             self.adam.step()
             self.taken += 1
-        return float(value.detach())
+        last = float(value.detach())
+        if not (math.isfinite(last) and all(bool(p.isfinite().all()) for p in self.parameters)):
+            raise RrmError(
+                f"training diverged: after {steps} steps at rate = {self.schedule.rate:g} the loss is {last} and "
+                "weights are infinite, or no numbers; set a lower rate"
+            )
+        return last
 
     def clip(self) -> None:
         """Scale the gradients to a norm of at most 1, as `clip_grad_norm_` does; but most are below, and left alone."""

@@ -130,15 +130,20 @@ def _draw(logits: Tensor, draws: NDArray[np.float64], temperature: float) -> Ten
 
 def _forward(model: Any, tokens: Tensor, mask: Tensor, places: Tensor, cache: Any, *, last: int) -> tuple[Tensor, Any]:
     """One read: (rows, places, width or vocabulary), and the cache; `last` places only, where that can be had."""
-    takes = parameters(model)
-    more: dict[str, Any] = {"past_key_values": cache} if cache is not None else {}
+    takes, kept = parameters(model), cache_name(model)
+    more: dict[str, Any] = {} if cache is None else {kept: cache}
     if "position_ids" in takes:  # models with relative positions count them by the mask
         more["position_ids"] = places
     if last and "logits_to_keep" in takes:
         more["logits_to_keep"] = last
     out = model(input_ids=tokens.clamp(min=0), attention_mask=mask, use_cache=True, return_dict=True, **more)
-    found: Tensor = out.logits if "logits" in out else out.last_hidden_state
-    return found, out.past_key_values
+    found: Tensor = out["logits" if "logits" in out else "last_hidden_state"]
+    return found, out[kept]
+
+
+def cache_name(model: Any) -> str:
+    """What a model calls its keys and values, given and returned, "" if it keeps none: transformers renamed them."""
+    return next((name for name in ("cache", "past_key_values") if name in parameters(model)), "")
 
 
 def parameters(model: Any) -> frozenset[str]:

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rrm.control import ControlTask, StepReward
-from rrm.errors import PlanError
+from rrm.errors import PlanError, RrmError
 from rrm.models.actor import ActorNetwork, live, sampled
 from rrm.models.learner import rewrapped, torch_in
 from rrm.models.noise import seeded
@@ -86,7 +86,8 @@ class Ppo(PolicyTrainer):
             model = self._learner(acting, reward, spread, network.width, turn, seed.at("episodes"))
             _load(model, network, source.memory)
             batch = acting.horizon * self.settings.episodes
-            model.learn(self.settings.iterations * batch, lambda here, _: self._cool(here["self"], turn))
+            with _finite(model, self.settings.rate):
+                model.learn(self.settings.iterations * batch, lambda here, _: self._cool(here["self"], turn))
             memory = _unload(model, network)
         return rewrapped(assistant, source.successor(network.eval(), memory | {"spread": torch.tensor(spread)}))
 
@@ -140,6 +141,22 @@ def _numpy_seeded(seed: Seed) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(before)
+
+
+@contextmanager
+def _finite(model: PPO, rate: float) -> Iterator[None]:
+    """Raise RrmError if weights are no numbers afterwards: what the library says of them is not the cause."""
+    said: ValueError | None = None
+    try:
+        yield
+    except ValueError as error:
+        said = error
+    if not all(bool(p.isfinite().all()) for p in model.policy.parameters()):
+        raise RrmError(
+            f"training diverged: at rate = {rate:g} weights became infinite, or no numbers; set a lower rate"
+        )
+    if said is not None:
+        raise said
 
 
 def _done(turn: Turn, left: float) -> float:
