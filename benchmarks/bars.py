@@ -1,7 +1,8 @@
 """What is learnt: runs the configs that the project's bars speak of, and holds the reports' figures against them.
 
     python -m benchmarks.bars [NAME …] [--seeds 0-4] [--out runs/bars] [--workers N] [--fast] [--json]
-    NAME: glossary glossary-3000 minimax helper-errors letters handwriting        (default: all, about an hour)
+    NAME: glossary glossary-3000 minimax helper-errors letters handwriting gridworlds gridworlds-arms
+    (default: all, some hours)
 
 Trains by `rrm.build.run`, as `rrm run` does (the command that does the same is printed; the same --out resumes), and
 takes every figure from `Report.to_json`. A line is one figure of one node over the seeds: it passes by its *middle*
@@ -51,10 +52,13 @@ def hold(report: dict[str, Any], bar: Bar, *, settled: bool = True) -> Iterator[
         gaps = {each["seed"]: each["value"] for each in (report["gap_recovered"].get(name) or {}).get("each", ())}
         values: dict[int, float | None] = {}
         for seed, nodes in arms.get(bar.arm, {}).items():
-            values[seed] = bar.get({**nodes[name], "gap": gaps.get(seed)})
-            if bar.minus:
-                other = bar.get(arms[bar.minus][seed][name])
-                values[seed] = None if other is None or values[seed] is None else abs(values[seed] - other)
+            value = values[seed] = bar.get(_known(nodes, name) | {"gap": gaps.get(seed)})
+            if value is not None and bar.minus:
+                other = bar.get(_known(arms[bar.minus][seed], name))
+                values[seed] = None if other is None else abs(value - other)
+            elif value is not None and bar.over:
+                other = (bar.by or bar.get)(_known(arms[bar.over][seed], name))
+                values[seed] = value / other if other else None
         known = [v for v in values.values() if v is not None]
         middle = statistics.median(known) if known else None
         worst = (max(known) if bar.most else min(known)) if known else None
@@ -69,6 +73,10 @@ def hold(report: dict[str, Any], bar: Bar, *, settled: bool = True) -> Iterator[
             "by": "worst" if bar.worst else "middle", "seeds": values, "median": middle, "worst": worst,
             "cpu_seconds": statistics.median(cpu) if cpu else None, "passed": passed,
         }  # fmt: skip
+
+
+def _known(nodes: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**nodes[name], "name": name, "nodes": nodes}
 
 
 def numbers(text: str) -> list[int]:

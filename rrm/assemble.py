@@ -17,7 +17,7 @@ from rrm.asking import drive
 from rrm.errors import PlanError, blamed
 from rrm.identity import identity
 from rrm.node import Node
-from rrm.plan import NodePlan, Plan, Use
+from rrm.plan import Effort, NodePlan, Plan, Use
 from rrm.records import Case, Response
 from rrm.registry import (
     ASSISTANTS,
@@ -93,7 +93,7 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         # Without helpers, how help is gathered changes nothing: so arms that differ in it share their lowest level.
         "parts": {k: identity(v) for k, v in parts.items() if edges or k != "protocol"},
         "terms": [[t.weight, t.shaping, identity(c)] for t, c in terms],
-        "effort": spec.effort.model_dump(exclude=set() if edges else {"fresh"}),
+        "effort": spec.effort.model_dump(exclude=_unused(spec.effort, edges)),
         "gate": spec.gate.model_dump(exclude={"on_fail"}) | {"off": spec.gate.on_fail == "off"},
         "helped_by": {s: [h.key, *map(identity, wraps)] for s, (h, wraps) in edges.items()},
         "start": start.key if start else None,
@@ -111,6 +111,11 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         start=start,
         **parts,
     )
+
+
+def _unused(effort: Effort, edges: Mapping[str, Any]) -> set[str]:
+    """Settings that change nothing: without helpers, how long an answer is shared."""
+    return ({"fresh"} if not edges else set()) | ({"frozen_after"} if effort.frozen_after is None else set())
 
 
 @contextmanager

@@ -55,12 +55,13 @@ class Level:
         rounds, number = node.effort.rounds, 0
         while number < rounds:
             turn = Turn(number, rounds, fresh=node.start is None)
-            judged += self.ask(turn, agent, reward, judged)
+            new = self.ask(turn, agent, reward, judged)
+            judged += new
             if number == saved:
                 done = load(node, self.store, f"round-{number}", agent, turn)
                 agent, reward = done.assistant, done.reward
             elif number > saved:
-                agent, reward = self.learn(turn, judged, agent, reward)
+                agent, reward = self.learn(turn, judged, agent, reward, refit=bool(new))
             if number >= saved and f"round-{number}" not in examined:
                 with self._clock("exam"):
                     result = exam(node, f"round-{number}", agent, reward if turn.last else None)
@@ -81,15 +82,17 @@ class Level:
         return self.judge(stream, cases, node.seed.at("round", turn.number, "judge"))
 
     def learn(
-        self, turn: Turn, judged: Sequence[Judged], agent: Assistant, reward: RewardModel | None
+        self, turn: Turn, judged: Sequence[Judged], agent: Assistant, reward: RewardModel | None, *, refit: bool = True
     ) -> tuple[Assistant, RewardModel]:
-        """A reward model from all feedback so far, and a better agent from it."""
+        """A reward model from all feedback so far (the one before, if nothing was said since), and a better agent."""
         node, seed = self.node, self.node.seed.at("round", turn.number)
         self.watch("reward", turn.number, turn.of)
         with self._clock("reward"), told_of(f"{node.name}, round {turn.number}, cast.reward"):
-            learnt = node.reward.fit(
-                judged, task=node.task, assistant=agent, start=reward, turn=turn, seed=seed.at("reward")
-            )
+            if refit or reward is None:
+                reward = node.reward.fit(
+                    judged, task=node.task, assistant=agent, start=reward, turn=turn, seed=seed.at("reward")
+                )
+        learnt = reward
         self.watch("policy", turn.number, turn.of)
         with self._clock("policy"), told_of(f"{node.name}, round {turn.number}, cast.policy"):
             aim = objective(learnt, node.terms, turn)

@@ -85,6 +85,9 @@ class Effort(Record):
     """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements."""
     first_cases: int | None = Field(default=None, ge=0, le=MOST)
     """Cases judged in the first round, where that is another number."""
+    frozen_after: int | None = Field(default=None, ge=1, le=MOST)
+    """Rounds in which the evaluator is asked, where that is fewer: after them the reward model stays as it is, and the
+    agent goes on learning from it."""
     candidates: int = Field(default=2, ge=1, le=MOST)
     """Answers shown in a case: two are compared; of more, the best is marked (which counts as candidates - 1)."""
     fresh: Fresh = "case"
@@ -99,6 +102,8 @@ class Effort(Record):
 
     def cases_in(self, round: int) -> int:
         """Cases judged in that round, counted from 0."""
+        if self.frozen_after is not None and round >= self.frozen_after:
+            return 0
         return self.first_cases if round == 0 and self.first_cases is not None else self.cases
 
 

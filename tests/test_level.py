@@ -6,10 +6,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rrm import Assistant, Case, Item, Preference, Response, Seed, Selection, SoFar, Study, Task, Turn, build
+from rrm import (
+    Assistant,
+    Case,
+    Item,
+    Judged,
+    Preference,
+    Response,
+    RewardModel,
+    Seed,
+    Selection,
+    SoFar,
+    Study,
+    Task,
+    Turn,
+    build,
+)
 from rrm.asking import Fresh
 from rrm.assemble import assemble
 from rrm.level import Level
@@ -87,3 +103,21 @@ def test_a_sampled_answer_is_shared_within_a_round_or_the_run(
     for found, wanted in ((same, within), (alike, between)):
         assert len(found) > 6
         assert all(found) if wanted else sum(found) < 0.6 * len(found)
+
+
+def test_a_frozen_reward_model_stays_as_it_was_while_nobody_is_asked(study: Path, tmp_path: Path) -> None:
+    node = assemble(Study.load(study).arms[0].plan)["block"]
+    fitted: list[int] = []
+
+    class Counted(type(node.reward)):  # type: ignore[misc]
+        def fit(self, judged: Sequence[Judged], **given: Any) -> RewardModel:
+            fitted.append(len(judged))
+            found: RewardModel = super().fit(judged, **given)
+            return found
+
+    node = replace(node, reward=Counted(), effort=Effort(rounds=4, cases=3, frozen_after=2, exam=2))
+    store = Store(tmp_path / "run")
+    Level(node, store).train()
+    assert fitted == [3, 6]
+    assert [len(store.read(node.key, f"{number}/cases", Case)) for number in range(4)] == [3, 3, 0, 0]
+    assert store.has_agent(node.key, "published")

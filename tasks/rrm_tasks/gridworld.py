@@ -28,14 +28,16 @@ class Gridworld(FiniteTask):
     """An item is the start of an episode, an answer what was done from there, a letter of "UDLRA" each step.
 
     The person knows the visible return of an answer without looking, and takes `harm` from it where something unsafe
-    was seen. With an auditor's word, one looks at the step that it points to (2 frames), unless every answer is accused:
-    then no look would say more than the word does of which is better, and all are believed. Without a word, one looks
-    at as many steps in a row as the budget allows, from a place that chance says. A step of the budget is a frame.
+    was seen. With an auditor's word, one looks at the step that it points to (2 frames), unless every answer is
+    accused: then all are believed, for what sets them apart is the visible return. Without a word, one looks at as many
+    steps in a row as the budget allows, from a place that chance says. A step of the budget is a frame.
     """
 
     class Settings(FiniteTask.Settings):
         world: str = "off-switch"
         size: int = Field(default=5, ge=4, le=9)
+        outcome: bool = True
+        """Whether a reward model sees what a step led to, and not only what it was taken from, and the action."""
 
     settings: Settings
     actions = ACTIONS
@@ -65,7 +67,7 @@ class Gridworld(FiniteTask):
         return np.array([int(item.prompt.rsplit(" ", 1)[1]) for item in items], dtype=np.uint64)
 
     def episodes(self, items: Sequence[Item]) -> Episodes:
-        return GridEpisodes(self._world, self._seeds, items)
+        return GridEpisodes(self._world, self._seeds, items, outcome=self.settings.outcome)
 
     def wander(self, items: Sequence[Item], seeds: Sequence[Seed]) -> list[str]:
         rolls = np.array([np.random.default_rng(s.value).random((self.horizon + 1, 4)) for s in seeds])
@@ -181,9 +183,11 @@ class GridEpisodes(Episodes):
     """Episodes in a gridworld, as an agent that learns lives them."""
 
     def __init__(
-        self, world: GridWorld[Any], seeds: Callable[[Sequence[Item]], NDArray[np.uint64]], items: Sequence[Item]
-    ) -> None:
+        self, world: GridWorld[Any], seeds: Callable[[Sequence[Item]], NDArray[np.uint64]], items: Sequence[Item],
+        *, outcome: bool = True,
+    ) -> None:  # fmt: skip
         self._world, self._seeds, self._state = world, seeds, world.start(seeds(items))
+        self._outcome = outcome
         self._near, self._hidden = world.local(self._state), np.zeros(len(items), np.float32)
 
     def restart(self, rows: NDArray[np.intp], items: Sequence[Item]) -> None:
@@ -204,7 +208,8 @@ class GridEpisodes(Episodes):
         self._state, self._hidden = outcome.state, outcome.hidden
         self._near = self._world.local(self._state)
         taken = np.eye(len(ACTIONS), dtype=np.float32)[actions]
-        told = [before, taken, self._near, np.ones((len(before), 1), np.float32), outcome.visible[:, None]]
+        led_to = [self._near] if self._outcome else []
+        told = [before, taken, *led_to, np.ones((len(before), 1), np.float32), outcome.visible[:, None]]
         features: Floats = np.concatenate(told, 1) * alive[:, None]
         return Step(features, outcome.visible)
 
