@@ -129,6 +129,27 @@ class Gate(Record):
         return {"on_fail": value} if isinstance(value, str) else value
 
 
+class Spot(Record):
+    """Random checks of what helpers say while a node is trained. They ask the helper's own user, never the truth."""
+
+    on_fail: Literal["warn", "stop", "off"] = "warn"
+    items: int = Field(default=0, ge=0)
+    """Answers of each helper that are checked in a round; 0: none."""
+    agreement: float = Field(default=0.9, ge=0, le=1)
+    """Share of the answers than which its user should find no other better."""
+    recall: float = Field(default=0.75, ge=0, le=1)
+    """Share of the uncommon answers that it should find."""
+
+    @property
+    def on(self) -> bool:
+        return self.items > 0 and self.on_fail != "off"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word_will_do(cls, value: object) -> object:
+        return {"on_fail": value} if isinstance(value, str) else value
+
+
 class HelpedBy(Record):
     """The node that serves a subtask, and what stands between."""
 
@@ -148,6 +169,7 @@ class NodePlan(Record):
     cast: Cast = Field(default_factory=Cast)
     effort: Effort = Effort()
     gate: Gate = Gate()
+    spot: Spot = Spot()
 
     @field_validator("helped_by", mode="before")
     @classmethod
@@ -170,6 +192,12 @@ class Plan(Record):
         for use in self.uses():
             use._folder = self.folder
         return self
+
+    def users(self, name: str) -> list[Use]:
+        """Who is asked while a node is trained: its evaluator, and those of helpers whose answers it checks."""
+        node = self.node[name]
+        checked = [h.node for h in node.helped_by.values()] if node.spot.on else []
+        return [node.cast.evaluator, *(self.node[h].cast.evaluator for h in dict.fromkeys(checked))]
 
     def uses(self) -> Iterator[Use]:
         """Every component that it names."""
@@ -351,7 +379,7 @@ ROLES: Mapping[str, Registry[Any]] = {
 }
 """Keys of a cast that name one component."""
 
-SHARED = ("cast", "effort", "gate")
+SHARED = ("cast", "effort", "gate", "spot")
 """Tables that may stand above the nodes, as defaults in a plan or a family, and as changes in an arm."""
 
 
@@ -384,8 +412,8 @@ def spread(raw: Raw, where: str) -> Raw:
 
 
 def lay(whole: Raw, change: Raw, where: str = "", taken: _Taken | None = None) -> Raw:
-    """A change laid over a spread plan: its `cast`, `effort` and `gate` over every node's own, a family's over those of
-    its nodes.
+    """A change laid over a spread plan: its `cast`, `effort`, `gate` and `spot` over every node's own, a family's over
+    those of its nodes.
 
     Raises PlanError for a change of a node that there is not; one with a task is a node more. With `taken`, a setting
     that a node's component does not have is left out there, if another component in its place has it.
@@ -458,8 +486,7 @@ def _use(table: Raw, role: str) -> str:
 def _worded(table: Raw) -> Raw:
     """`gate = "stop"`, `protocol = "unassisted"` and `task = "column-sum"` written out, so that they can be merged."""
     found, cast_ = dict(table), table.get("cast")
-    if isinstance(table.get("gate"), str):
-        found["gate"] = {"on_fail": table["gate"]}
+    found |= {key: {"on_fail": table[key]} for key in ("gate", "spot") if isinstance(table.get(key), str)}
     if isinstance(table.get("task"), str):
         found["task"] = {"use": table["task"]}
     if isinstance(cast_, dict):
@@ -506,7 +533,7 @@ def assignment(change: str) -> tuple[str, object]:
         raise PlanError(f"--set {change!r}: --set changes every arm that is run; for one alone, write {instead}")
     if head == "fast":
         raise PlanError(f"--set {change!r}: --set is laid over [fast] too: write --set {rest or 'KEY'}={text.strip()}")
-    if isinstance(value, list) and head in ("seed", "effort", "gate"):
+    if isinstance(value, list) and head in ("seed", "effort", "gate", "spot"):
         raise PlanError(f"--set {change!r}: to run at several values, write --set 'vary.{key}={text.strip()}'")
     return key, value
 
@@ -572,12 +599,13 @@ def _known_keys(place: tuple[int | str, ...]) -> str:
         elif isinstance(model, dict):
             model = model["*"]
         else:
-            kind = {"cast": Cast, "effort": Effort, "gate": Gate, "helped_by": {"*": HelpedBy}}.get(str(step))
+            tables = {"cast": Cast, "effort": Effort, "gate": Gate, "spot": Spot, "helped_by": {"*": HelpedBy}}
+            kind = tables.get(str(step))
             if kind is None:
                 return ""
             model = kind
     known = (
-        ["seed", "cast", "effort", "gate", "node", "family", "arm", "vary", "fast"]
+        ["seed", "cast", "effort", "gate", "spot", "node", "family", "arm", "vary", "fast"]
         if model is Plan
         else list(model.model_fields)
     )

@@ -8,12 +8,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rrm.figures import bounds, number, signed
 from rrm.inert import inert
 from rrm.measure import MIN_GAP, Figure, t_interval
 from rrm.picture import Series, graph_svg, line_chart_svg, short
 from rrm.report.shown import Shown
 from rrm.report.study import ORACLE, RECURSIVE, UNASSISTED, Get, Run, Study, cell, families, gates, growth, mean_of
-from rrm.report.verdict import NEGLIGIBLE, Verdict, bounds, limits, number, signed
+from rrm.report.verdict import NEGLIGIBLE, Verdict, limits
 
 _ORDER = {RECURSIVE: 0, UNASSISTED: 1, ORACLE: 2}
 """Arms that every study has keep their colours from page to page."""

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rrm.figures import bounds, number
 from rrm.measure import Figure
 from rrm.picture import short
 from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of
-from rrm.report.verdict import Verdict, bounds, limits, number
+from rrm.report.verdict import Verdict, limits
 
 _ARMS = 3
 """So many arms fit side by side; more go into a further table."""
