@@ -41,8 +41,8 @@ class SpotCheck:
         """`hearing`: that of the node that is helped, in whose record all of it stands."""
         self._above, self._subtask = hearing.node, subtask
         helper, _ = self._above.helpers[subtask]
-        seat = f"{helper.name}, spot check of what it tells {self._above.name}"
-        self._helper = replace(helper, evaluator=helper.evaluator.seated(seat, helper.level))
+        self._seat = f"{helper.name}, spot check of what it tells {self._above.name}"
+        self._helper = replace(helper, evaluator=helper.evaluator.seated(self._seat, helper.level))
         self._agent = hearing.helpers[subtask].assistant
         self._hearing = replace(hearing, node=self._helper, helpers=serving(helper, hearing.store))
         self._judged: dict[str, list[Judged]] = {part: [] for part in PARTS}

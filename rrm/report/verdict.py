@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rrm.figures import number, signed
-from rrm.measure import MIN_GAP, Figure
+from rrm.figures import bounds, number, signed
+from rrm.measure import MIN_GAP, Figure, over_seeds
 from rrm.report.reading import Reading
 from rrm.report.study import (
     ORACLE,
@@ -19,7 +19,9 @@ from rrm.report.study import (
     compared,
     gates,
     mean_of,
+    spots,
 )
+from rrm.spot import agreement, recall
 
 NEGLIGIBLE = 0.03
 """Differences below this are called none, where the interval says that they are below it."""
@@ -70,6 +72,7 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
         of = f"{name}: " if len(learning) > 1 else ""
         for kind, text in _limits(node, runs):
             yield kind, of + text
+    yield from _spots(node, arms)
     for name, runs in arms.items():
         passed, stood = gates(runs, node)
         if passed < stood:
@@ -91,6 +94,24 @@ def _silence(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
             yield "caution", f"{name}: the user abstained on every case: nothing was learnt from its judgement"
         elif share is not None and share > SILENT:
             yield "note", f"{name}: the user abstained on {number(share)} of the cases: nothing is learnt from those"
+
+
+def _spots(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
+    """Helpers whose answers, where they were relied on, their own users did not find good enough."""
+    for name, runs in arms.items():
+        for (helper, subtask), results in spots(runs, node).items():
+            if bad := sum(not r.trusted for r in results):
+                found, agreed = (over_seeds([f for r in results if (f := get(r))]) for get in (recall, agreement))
+                told = ", ".join(
+                    f"{what} {number(f.mean)} {bounds(f)}".rstrip()
+                    for what, f in (("recall", found), ("agreement", agreed))
+                    if f
+                )
+                yield (
+                    "caution",
+                    f"{name}: what {helper} said ({subtask}) could not be trusted at {bad} of {len(results)} seeds, as "
+                    f"spot checks showed: {told}",
+                )
 
 
 def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
