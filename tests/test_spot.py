@@ -201,6 +201,17 @@ def test_half_is_drawn_and_half_is_chosen_by_what_the_user_would_say(plan: Path,
     assert last.agreed == 16 - sum(broken["drawn"])
 
 
+def test_what_was_checked_is_not_checked_again(plan: Path, tmp_path: Path) -> None:
+    """Forty lamps in all, and as many as 32 checks: drawn anew in each round, some would come twice."""
+    (tmp_path / "parts.py").write_text(PARTS.replace("100_000", "40"))
+    store, study = Store(tmp_path / "out"), Study.load(plan)
+    build.run(study, store, workers=1)
+    key = jobs(study)[1][0].nodes["street"]
+    streams = [s for s in store.streams(key) if s.startswith("spot-") and s.endswith("/cases")]
+    checked = [c.item.prompt for s in streams for c in store.read(key, s, Case).values()]
+    assert len(checked) == len(set(checked)) > 16
+
+
 def test_what_is_said_there_is_work_and_no_training(plan: Path, rrm: Rrm) -> None:
     """A user with spot checks learns the same, and looks at 8 lamps a round more."""
     told = {}
