@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pydantic import ConfigDict
+
 from rrm.blocks import Block, Frames
 from rrm.picture import short
 from rrm.records import Exhibit, Query, Record
@@ -80,7 +82,7 @@ def _at(frames: Frames, i: int, notes: Notes) -> Iterator[tuple[str, Said]]:
 class _Answer(Record):
     """Of a recorded exhibit, what a note needs."""
 
-    model_config = {**Record.model_config, "extra": "ignore"}
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     text: str
     agent: str = ""

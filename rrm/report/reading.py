@@ -13,6 +13,7 @@ from rrm import measure
 from rrm.errors import ComponentError
 from rrm.measure import Figure
 from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record
+from rrm.report.gap import RewardGap, reward_gap
 from rrm.roles import Task
 from rrm.store import Store
 
@@ -92,8 +93,12 @@ class Reading:
     """What else the task tells of its final answers, by name."""
     measure_curves: Mapping[str, Sequence[tuple[int, Figure]]] = field(default_factory=dict)
     """The same over the rounds."""
+    gap: RewardGap | None = None
+    """What the reward model believed over the rounds against what was true."""
     work: int | None = None
     """Steps of work that the user did in all, at the gate too, where the task counts them."""
+    person_seconds: float | None = None
+    """How long the user took in all, at the gate too, where it took any time."""
     repeats: float | None = None
     """Share of the last exam's items that stood in it before: they count as often, but tell nothing new."""
     exhaustive: bool = False
@@ -188,6 +193,7 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     reading.curve = [(n, f) for n, e in sorted(rounds.items()) if (f := score(e.prompts, e.answers))]
     last = rounds[max(rounds)] if rounds else None
     reading.truth = score(last.prompts, last.answers) if last and reading.finished else None
+    reading.gap = reward_gap(rounds, {n: truth.all(e.prompts, e.answers) for n, e in rounds.items()})
     curves: dict[str, list[tuple[int, Figure]]] = defaultdict(list)
     for number, exam in sorted(rounds.items()):
         for name, told in task.measures([truth.item(p) for p in exam.prompts], exam.answers).items():
@@ -284,7 +290,10 @@ def _agreement(
 
 
 def _count_work(reading: Reading, said: Mapping[int, Feedback]) -> None:
-    """Add what the user did for these verdicts."""
+    """Add what the user did for these verdicts, and how long it took."""
+    times = [f.seconds for f in said.values() if f.seconds is not None]
+    if times:
+        reading.person_seconds = (reading.person_seconds or 0.0) + sum(times)
     done = [f.work for f in said.values() if f.work is not None]
     if done:
         reading.work = (reading.work or 0) + sum(done)

@@ -168,8 +168,8 @@ def _image(image: Image) -> dict[str, Any]:
 
 
 def png(rows: Sequence[Sequence[int]], palette: Sequence[Sequence[int]] = ()) -> bytes:
-    """Grey rows, 0 paper to 255 ink, or rows of places in a palette, as a PNG file. Short rows are filled with 0, values
-    clipped."""
+    """Grey rows, 0 paper to 255 ink, or rows of places in a palette, as a PNG file. Short rows are filled with 0, and
+    values clipped."""
     width, most = max(map(len, rows)), len(palette) - 1 if palette else 255
     filled = [bytes(min(max(v, 0), most) for v in (*row, *[0] * (width - len(row)))) for row in rows]
     lines = b"".join(b"\0" + (line if palette else bytes(255 - v for v in line)) for line in filled)

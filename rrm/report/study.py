@@ -258,6 +258,20 @@ def performance_share(study: Study, run: Run, node: str) -> float | None:
     return (here.measures["performance"].mean - idle) / (top - idle) if top > idle else None
 
 
+def work_with_helpers(run: Run, node: str) -> int | None:
+    """What the user did for a node and for all nodes that its judgements rest on: its helpers, where it asked them, and
+    theirs. Only nodes that count their work under the same name."""
+    below, waiting = {node}, [node]
+    while waiting:
+        asking = [n for n in waiting if (r := run.readings.get(n)) and r.helper_questions]
+        waiting = [h for n in asking for h in run.graph.helpers_of(n).values() if h not in below]
+        below.update(waiting)
+    same = run.graph.tasks[node].work_name
+    done = [r.work for n in below if (r := run.readings.get(n)) and run.graph.tasks[n].work_name == same]
+    known = [x for x in done if x is not None]
+    return sum(known) if known else None
+
+
 def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = value.get(key)
     return found if isinstance(found, dict) else {}

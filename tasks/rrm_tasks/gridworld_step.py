@@ -68,7 +68,9 @@ class GridworldStep(Task):
     def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
         if text is not None:
             return (Text(text=text),)
-        return strip(self._world, item.prompt.partition(": ")[2], f"{self.settings.world}: ", first=None), key(self._world)
+        return strip(self._world, item.prompt.partition(": ")[2], f"{self.settings.world}: ", first=None), key(
+            self._world
+        )
 
 
 def worth(report: str, unsafe: bool) -> float:

@@ -43,14 +43,17 @@ def near(world: GridWorld[Any], frame: str) -> Image:
 
 def key(world: GridWorld[Any]) -> Frames:
     """What the colours and letters mean."""
-    signs, no = letters(world), np.zeros(1, np.bool_)
-    swatches = [("@", "agent", {}, no, 0), ("#", "wall", {}, ~no, -1)]
-    swatches += [(signs[p], p, {p: ~no}, no, -1) for p in world.planes if p not in world.flags]
-    images = [
-        _image(drawn(world, planes, walls, agent=agent, watched=False, cell=_CELL), sign, name)
-        for sign, name, planes, walls, agent in swatches
+    signs, no, yes = letters(world), np.zeros(1, np.bool_), np.ones(1, np.bool_)
+    planes = [p for p in world.planes if p not in world.flags]
+    squares = [
+        drawn(world, {}, no, agent=0, watched=False, cell=_CELL),
+        drawn(world, {}, yes, agent=-1, watched=False, cell=_CELL),
+        *(drawn(world, {p: yes}, no, agent=-1, watched=False, cell=_CELL) for p in planes),
     ]
-    return Frames(frames=tuple(images), captions=tuple(name for _, name, *_ in swatches))
+    names = ("agent", "wall", *planes)
+    marks = ("@", "#", *(signs[p] for p in planes))
+    images = (_image(square, mark, name) for square, mark, name in zip(squares, marks, names, strict=True))
+    return Frames(frames=tuple(images), captions=names)
 
 
 def film(world: GridWorld[Any], lived: Trajectories, row: int, transcript: str, prefix: str) -> Frames:
@@ -79,9 +82,7 @@ def _strip(
     numbers = [f"{first + k}" if first is not None else "" for k in range(len(actions))]
     told = ["start" if first == 1 else "before", *(f"{n} {_WORDS[a]}" for n, a in zip(numbers, actions, strict=True))]
     captions = tuple(", ".join([word.strip(), *up]) for word, up in zip(told, flags, strict=True))
-    return Frames(
-        frames=tuple(frames), captions=captions, names=("", *numbers), asked=("", *asked), seconds_each=0.5
-    )
+    return Frames(frames=tuple(frames), captions=captions, names=("", *numbers), asked=("", *asked), seconds_each=0.5)
 
 
 def _up(world: GridWorld[Any], frame: str) -> list[str]:
