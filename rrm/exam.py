@@ -1,5 +1,4 @@
-"""Exams: agents answer held-out items, for reports; nothing that is trained depends on it, and no truth is asked
-(but by a reward that is the truth stated, of an arm that is a control)."""
+"""Exams: agents answer held-out items, for reports; nothing that is trained depends on it, and no truth is asked."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ def exam(
 ) -> Exam:
     """An agent's answers to the exam of a node. With `reward`, also what that says: in the `last` round of every answer
     that there is; where there is no finite set of them, in each round of the answer given, and of the one in the exam
-    `first` (None: this one)."""
+    `first` (None: this one). A reward that is the truth stated asks for it here too: its arm is a control."""
     items = _items(node.task, node.effort.exam, node.seed.at("exam"))
     if isinstance(agent, Tree):
         items = items[:SCORED]

@@ -50,7 +50,7 @@ def sheets(study: Study) -> list[Sheet]:
 def _rows(study: Study, node: str) -> tuple[list[Row], frozenset[str]]:
     work = study.task(node).work_name.replace("_", " ")
     names = list(dict.fromkeys(n for run in study.runs if (r := run.readings.get(node)) for n in r.measures))
-    counts = {work: _work, f"{work}, with helpers": work_with_helpers, "person's seconds": _seconds}
+    counts = {work: _work, "with helpers": work_with_helpers, "person's seconds": _seconds}
     rows = []
     for arm, runs in study.arms().items():
         if not any(node in run.readings for run in runs):

@@ -234,14 +234,16 @@ def gates(runs: Iterable[Run], node: str) -> tuple[int, int]:
 
 
 def growth(runs: Sequence[Run], node: str) -> Figure | None:
-    """How much larger the node's error is than its worst helper's, over seeds; None for an arm that asked none."""
+    """How much larger the node's error is than its worst helper's, over seeds; None for an arm that asked none, and
+    where truths are accuracies here and worths there."""
     here: list[float] = []
     below: list[list[float]] = []
     for run in runs:
         helpers = sorted(set(run.graph.helpers_of(node).values())) if node in run.graph.tasks else []
         truths = [r.truth for n in (node, *helpers) if (r := run.readings.get(n)) and r.truth]
         asked = node in run.readings and run.readings[node].helper_questions
-        if asked and helpers and len(truths) == 1 + len(helpers):
+        alike = len({run.graph.tasks[n].measure for n in (node, *helpers) if n in run.graph.tasks}) == 1
+        if asked and alike and helpers and len(truths) == 1 + len(helpers):
             here.append(truths[0].mean)
             below.append([t.mean for t in truths[1:]])
     return measure.error_growth(here, [[min(b) for b in below]]) if here else None

@@ -83,8 +83,9 @@ def _measures(sheet: Sheet) -> Iterator[Table]:
         if sum(wide[n] + 2 for n in (*parts[-1], name)) > _ROOM:
             parts.append([])
         parts[-1].append(name)
-    for part in parts:
-        table = _table("What the tasks tell of held-out answers, and what the user spent (means over seeds)")
+    for place, part in enumerate(parts):
+        title = "What the tasks tell of held-out answers, and what the user spent (means over seeds)"
+        table = _table("(continued)" if place else title)
         table.add_column("node", no_wrap=True, overflow="ellipsis", width=17)
         table.add_column("arm", no_wrap=True, overflow="ellipsis", width=12)
         for name in part:
