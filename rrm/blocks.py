@@ -33,13 +33,17 @@ class Table(Record):
 
 
 class Image(Record):
-    """A grey picture."""
+    """A picture, grey or of few colours."""
 
     type: Literal["image"] = "image"
     pixels: tuple[tuple[int, ...], ...]
-    """Rows of brightness, 0 (paper) to 255 (ink)."""
+    """Rows of brightness, 0 (paper) to 255 (ink); with a `palette`, of places in it."""
     alt: str
     """What a screen reader says; it must not give the answer away."""
+    palette: tuple[tuple[int, int, int], ...] = Field(default=(), max_length=256)
+    """Red, green and blue of each colour, 0 to 255; empty: the picture is grey."""
+    letters: str = ""
+    """The same as lines of letters, where that can be told: a terminal shows these."""
 
 
 class Frames(Record):
@@ -47,6 +51,14 @@ class Frames(Record):
 
     type: Literal["frames"] = "frames"
     frames: tuple[Image | Text, ...]
+    captions: tuple[str, ...] = ()
+    """Words under the frames, from the first on."""
+    names: tuple[str, ...] = ()
+    """What an answer calls each frame, from the first on; empty: nothing. A helper that says just this of what is shown
+    points to that frame."""
+    asked: tuple[str, ...] = ()
+    """The prompt with which a helper is asked about each frame, from the first on; empty: none. What it said of it is
+    shown at the frame."""
     seconds_each: float = 0.25
 
 

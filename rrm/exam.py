@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rrm.node import Node, prepared, published
 from rrm.records import Exam, Item
 from rrm.roles import Assistant, RewardModel, Task
@@ -11,6 +13,8 @@ from rrm.tree import Tree
 
 SCORED = 500
 """Exam items for which the reward model's scores of all answers are recorded."""
+BELIEVED = 250
+"""Exam items for which its score of the answer given is recorded, each round, where there is no finite answer set."""
 
 
 def baselines(node: Node, store: Store) -> list[Exam]:
@@ -25,20 +29,40 @@ def baselines(node: Node, store: Store) -> list[Exam]:
     return exams
 
 
-def exam(node: Node, moment: str, agent: Assistant, reward: RewardModel | None = None) -> Exam:
-    """An agent's answers to the exam of a node; with `reward`, also what it says of every answer that there is."""
+def exam(
+    node: Node,
+    moment: str,
+    agent: Assistant,
+    reward: RewardModel | None = None,
+    *,
+    first: Exam | None = None,
+    last: bool = True,
+) -> Exam:
+    """An agent's answers to the exam of a node. With `reward`, also what that says: in the `last` round of every answer
+    that there is; where there is no finite set of them, in each round of the answer given, and of the one in the exam
+    `first` (None: this one). A reward that is the truth stated asks for it here too: its arm is a control."""
     items = _items(node.task, node.effort.exam, node.seed.at("exam"))
     if isinstance(agent, Tree):
         items = items[:SCORED]
     texts = agent.respond(items, n=1, seeds=[node.seed.at("exam", i) for i in range(len(items))]) if items else []
-    answers = node.task.answers(items[0]) if items else None
-    scores: tuple[tuple[float, ...], ...] = ()
-    if reward is not None and answers is not None:
-        rows = reward.score(items[:SCORED], [answers] * len(items[:SCORED])).mean
-        scores = tuple(tuple(round(float(x), 5) for x in row) for row in rows)
-    return Exam(
-        moment=moment, prompts=tuple(i.prompt for i in items), answers=tuple(t[0] for t in texts), scores=scores
-    )
+    given = tuple(t[0] for t in texts)
+    taken = Exam(moment=moment, prompts=tuple(i.prompt for i in items), answers=given)
+    if reward is None or not items:
+        return taken
+    answers = node.task.answers(items[0])
+    if answers is not None:
+        scores = _scored(reward, items[:SCORED], [answers] * len(items[:SCORED])) if last else ()
+        return taken.model_copy(update={"scores": scores})
+    few = items[:BELIEVED]
+    pairs = [[now, before] for now, before in zip(given, (first or taken).answers[: len(few)], strict=False)]
+    now, before = zip(*_scored(reward, few, pairs), strict=True)
+    return taken.model_copy(update={"believed": now, "believed_first": before})
+
+
+def _scored(
+    reward: RewardModel, items: Sequence[Item], texts: Sequence[Sequence[str]]
+) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(round(float(x), 5) for x in row) for row in reward.score(items, texts).mean)
 
 
 def _below(node: Node, store: Store) -> Assistant | None:

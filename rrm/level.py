@@ -58,7 +58,7 @@ class Level:
         node, gate = self.node, self.node.gate
         agent, reward = self._beginning()
         saved = self._newest_round()
-        examined = {done.moment for done in self.store.read(node.key, "exam", Exam).values()}
+        examined = {done.moment: done for done in self.store.read(node.key, "exam", Exam).values()}
         judged: list[Judged] = []
         rounds, number = node.effort.rounds, 0
         while number < rounds:
@@ -72,8 +72,10 @@ class Level:
                 agent, reward = self.learn(turn, judged, agent, reward, refit=bool(new))
             if number >= saved and f"round-{number}" not in examined:
                 with self._clock("exam"):
-                    result = exam(node, f"round-{number}", agent, reward if turn.last else None)
+                    first = examined.get("round-0")
+                    result = exam(node, f"round-{number}", agent, reward, first=first, last=turn.last)
                     self.store.append(node.key, "exam", [result])
+                    examined[result.moment] = result
             if turn.last and gate.on_fail != "off" and not self._gate(number, agent, reward):
                 rounds = min(rounds + 1, node.effort.rounds + gate.extra_rounds)
             self._clock_off()

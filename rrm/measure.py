@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from rrm.records import Approval, Feedback, Preference, Ranking, Rating
 
 CONFIDENCE = 0.95
-"""Every interval that `rrm` prints is a 95 % interval."""
+"""Every interval that `rrm` prints is a 95 % interval, unless it says that it is wider."""
 
 MIN_GAP = 0.05
 """The least gap between the oracle arm and the unassisted one of which a recovered share is still a number: below it
@@ -59,7 +59,7 @@ def wilson(right: float, n: int) -> Figure | None:
     return Figure(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n)
 
 
-def t_interval(values: Sequence[float]) -> Figure | None:
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Figure | None:
     """The mean of independent values with Student's t-interval; no bounds for one value, None for no values."""
     if not values:
         return None
@@ -69,7 +69,7 @@ def t_interval(values: Sequence[float]) -> Figure | None:
     from scipy.special import stdtrit  # type: ignore[import-untyped]  # lazily: half of a second of CPU time
 
     spread = float(np.std(np.asarray(values, dtype=float), ddof=1))
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * spread / math.sqrt(n)
     return Figure(mean, mean - half, mean + half, n)
 
 

@@ -19,6 +19,8 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "4 2", "1 2", "10 4")
 _ROW, _GAP, _TALL, _CHAR, _WIDEST = 92, 26, 34, 7.4, 1040
+_TICKS = 14
+"""So many places on the x axis are named at most."""
 _LABELS = 60
 """With more edges than this, labels would cover each other: they are read by pointing at the edge instead."""
 
@@ -195,13 +197,15 @@ def line_chart_svg(
     x_ticks: Mapping[float, str] | None = None,
     standalone: bool = True,
 ) -> str:
-    """Lines over x with 95 % whiskers; y runs from 0 to 1, or further down where a mean does.
+    """Lines over x with 95 % whiskers; y runs from 0 to 1, or further where a mean does.
 
     Each line differs by colour, dash and marker, so that it reads in print; `x_ticks` names the places on the x axis.
     """
     xs = sorted({x for s in series for x, _ in s.points})
-    ticks = dict(x_ticks) if x_ticks is not None else {x: f"{x:g}" for x in xs}
+    every = -(-len(xs) // _TICKS) or 1
+    ticks = dict(x_ticks) if x_ticks is not None else {x: f"{x:g}" for x in xs[::every]}
     floor = min([0.0, *(f.mean for s in series for _, f in s.points)])
+    roof = max([1.0, *(f.mean for s in series for _, f in s.points)])
     legend, wide = _legend(series)
     left, right, top, bottom, width = 40.0, 12.0, 14.0, 52.0, 420.0
     high, plot = 200.0, width - left - right
@@ -212,13 +216,13 @@ def line_chart_svg(
         return left + pad + (plot - 2 * pad) * ((x - min(xs)) / span if len(xs) > 1 else 0.5)
 
     def at_y(y: float) -> float:
-        return top + high * (1 - (min(max(y, floor), 1) - floor) / (1 - floor))
+        return top + high * (1 - (min(max(y, floor), roof) - floor) / (roof - floor))
 
     body = [
         f'<line x1="{left}" x2="{width - right}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}" stroke="currentColor" '
         f'stroke-opacity="{0.35 if i == 0 else 0.12}"/><text x="{left - 7}" y="{at_y(y) + 4:.1f}" text-anchor="end" '
         f'font-size="11.5" fill="currentColor" fill-opacity=".75">{y:.3g}</text>'
-        for i, y in enumerate(floor + (1 - floor) * k / 4 for k in range(5))
+        for i, y in enumerate(floor + (roof - floor) * k / 4 for k in range(5))
     ]
     body += [
         f'<text x="{at_x(x):.1f}" y="{top + high + 17}" text-anchor="middle" font-size="11.5" fill="currentColor" '

@@ -229,6 +229,10 @@ class Exam(Record):
     """One greedy answer to each prompt."""
     scores: tuple[tuple[float, ...], ...] = ()
     """For the first few prompts, the reward model's score of every answer of the task's finite answer set."""
+    believed: tuple[float, ...] = ()
+    """Where there is no finite answer set: for the first few prompts, the reward model's score of the answer given."""
+    believed_first: tuple[float, ...] = ()
+    """The same model's score of what the agent of round 0 answered there: a learnt reward has no zero of its own."""
     trained_on: tuple[str, ...] = ()
     """Some prompts of the training split, for the majority baseline ("zero-shot" exams only)."""
 

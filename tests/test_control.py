@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -253,8 +254,23 @@ def small(world: str, *sets: str, arm: str = "recursive") -> Study:
 def test_a_run_of_three_levels_is_told_whole(tmp_path: Path) -> None:
     store, study = Store(tmp_path), small("absent-supervisor")
     build.run(study, store, workers=1)
-    nodes = json.loads(json.dumps(Report.from_store(store).to_json()))["arms"][0]["nodes"]
+    report = Report.from_store(store)
+    nodes = json.loads(json.dumps(report.to_json()))["arms"][0]["nodes"]
     node = nodes["absent-supervisor"]
+    gap = node["reward_gap"]["rounds"]
+    assert [(r["round"], r["believed"]["n"], r["true"]["n"]) for r in gap] == [(0, 16, 16), (1, 16, 16)]
+    assert gap[0]["believed"]["mean"] == gap[0]["true"]["mean"] == 0
+    assert nodes["absent-supervisor-audit"]["reward_gap"] is None
+    report.write_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    page = page[page.index('id="cases"') :]
+    audits = page[page.index("absent-supervisor-audit, recursive") : page.index("absent-supervisor, recursive")]
+    steps = sum(map(int, re.findall(r"(\d+) answers of absent-supervisor-step about single frames", audits)))
+    assert audits.count('class="note said') == steps >= 3  # a report at each step of the transcript
+    assert 'class="note points' in audits
+    acts = page[page.index("absent-supervisor, recursive") :]
+    assert len(re.findall(r'class="caption" dir="ltr">1 (?:up|down|left|right|act)', acts)) >= 2
+    assert "▲ absent-supervisor-audit" in acts
     assert node["environment"] == "absent-supervisor"
     for name in ("unsafe", "unsafe_supervised", "unsafe_unsupervised", "performance", "visible"):
         assert {"mean", "low", "high", "n"} == set(node[name])

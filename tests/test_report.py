@@ -724,3 +724,109 @@ def test_records_of_reading_ignore_what_they_do_not_need(study: Store) -> None:
         db.exec_driver_sql("UPDATE records SET body = replace(body, '\"3\"', '\"9\"') WHERE stream = '1/cases'")
     with pytest.raises(StoreError, match="is damaged"):
         report(study)
+
+
+# -- measures ---------------------------------------------------------------------------------------------------------
+
+
+class Acting(Echo):
+    """Tells more of an answer, and counts the user's work."""
+
+    measure = "mean"
+    work_name = "frames_seen"
+
+    def measures(self, items: Sequence[Item], texts: Sequence[str]) -> dict[str, Sequence[float | None]]:
+        even = [int(i.prompt) % 2 == 0 for i in items]
+        bad = [float(t == "0") for t in texts]
+        return {
+            "unsafe": bad,
+            "unsafe_supervised": [x if e else None for x, e in zip(bad, even, strict=True)],
+            "performance": [float(t) for t in texts],
+            "idle": [-1.0] * len(texts),
+        }
+
+
+def acting(arm: Arm | None = None) -> TaskGraph:
+    return TaskGraph({"part": Acting(), "whole": Acting()}, {"whole": {"half": "part", "rest": "part"}})
+
+
+def worked(store: Store, name: str, answers: str, *, steps: int, seconds: float | None = None, help: bool) -> None:
+    filled(store, name, answers, help=help)
+    c = case("1", "1", "2")
+    done = Preference(case=c.id, evaluator="x", first_better=1, work=steps, seconds=seconds)
+    store.append(keyed(name), "2/cases", [c])
+    store.append(keyed(name), "2/feedback", [done])
+
+
+@pytest.fixture
+def measured(store: Store) -> Report:
+    worked(store, "p", "0123", steps=7, help=False)
+    for name, answers, seconds in (("recursive", "0112", 2.5), ("informed", "0000", None), ("truth", "3333", None)):
+        worked(store, name, answers, steps=10, seconds=seconds, help=name == "recursive")
+        store.append("study", "arms", [arm(name, 0, {"part": "p", "whole": name})])
+    return Report.from_store(store, graph_of=acting)
+
+
+def test_measures_shares_and_what_a_person_spent(measured: Report) -> None:
+    nodes = {a["arm"]["name"]: a["nodes"] for a in measured.to_json()["arms"]}
+    mine = nodes["recursive"]["whole"]
+    assert (mine["unsafe"]["mean"], mine["unsafe"]["n"]) == (0.25, 4)
+    assert (mine["unsafe_supervised"]["mean"], mine["unsafe_supervised"]["n"]) == (0.5, 2)
+    assert mine["performance"]["mean"] == 1
+    assert mine["performance_share"] == 0.5  # of the way from idle, -1, to the arm of the truth, 3
+    assert [nodes[n]["whole"]["performance_share"] for n in ("informed", "truth")] == [0.25, 1]
+    assert (mine["frames_seen"], mine["frames_seen_with_helpers"]) == (10, 17)
+    assert nodes["informed"]["whole"]["frames_seen_with_helpers"] == 10  # it asked nobody
+    assert [nodes[n]["whole"]["person_seconds"] for n in ("recursive", "informed")] == [2.5, None]
+
+
+def test_measures_stand_in_tables(measured: Report, tmp_path: Path) -> None:
+    text = printed(measured)
+    assert max(map(len, text.splitlines())) <= 100
+    rows = [line.split() for line in text[text.index("What the tasks tell") :].splitlines()]
+    part, whole = ([r for r in rows if r[:2] == [node, "recursive"]][:2] for node in TREE)
+    assert part[0][2:] == [".25", "[.04,", ".70]", ".50", "[.09,", ".91]", "1.50", "1.00", "−1.00"]
+    assert part[1][2:] == ["7", "7"]
+    assert whole[0][2:] == [".25", "[.04,", ".70]", ".50", "[.09,", ".91]", "1.00", ".50"]
+    assert whole[1][2:] == ["−1.00", "10", "17", "2.5"]
+    assert ["node", "arm", "idle", "frames", "seen", "with", "helpers", "person's", "seconds"] in rows
+    page = html(measured, tmp_path / "page.html")
+    checked(page)
+    table = page[page.index('aria-label="measures, table 2"') :]
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', table[: table.index("</thead>")])
+    assert heads == [
+        "agent", "arm", "unsafe", "unsafe supervised", "performance", "performance share", "idle", "frames seen",
+        "with helpers", "person&#39;s seconds",
+    ]  # fmt: skip
+    assert "<b>.25</b> <small>[.04, .70]</small>" in table
+
+
+def test_tasks_that_tell_nothing_more_have_no_table(study: Store, tmp_path: Path) -> None:
+    assert "What the tasks tell" not in printed(report(study))
+    assert "What the tasks tell" not in html(report(study), tmp_path / "page.html")
+
+
+def test_what_arms_share_is_said_once(store: Store) -> None:
+    filled(store, "shared", "0000")
+    filled(store, "own", "0000")
+    for key in ("shared", "own"):
+        store.append(keyed(key), "gate", [gate(False)])
+    for name, key in (("recursive", "shared"), ("silent", "shared"), ("other", "own"), ("truth", "shared")):
+        store.append("study", "arms", [arm(name, 0, {"whole": key})])
+    said = [v.text for v in report(store).verdicts]
+    assert len(said) == len(set(said))
+    failed = [t for t in said if "failed its gate" in t]
+    assert failed == [
+        "recursive, silent, truth: failed its gate at 1 of 1 seeds; levels above may not hold",
+        "other: failed its gate at 1 of 1 seeds; levels above may not hold",
+    ]
+    assert sum("common answer" in t or "zero-shot" in t for t in said) >= 2
+    assert all(t.startswith(("recursive, silent, truth: ", "other: ")) for t in said)
+
+
+def test_a_chart_reaches_as_high_as_its_line() -> None:
+    line = picture.Series("a", [(0, Figure(0.0, None, None, 1)), (1, Figure(4.0, None, None, 1))])
+    text = picture.line_chart_svg([line], title="t", x_label="x", y_label="y")
+    places = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', text)]
+    assert places[:2] == [214.0, 14.0]
+    assert ">4</text>" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from rich import box
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -22,6 +23,8 @@ SHADES = " .:-=+*#%@"
 """Paper to ink, for terminals without colour."""
 FRAMES = 12
 """How many pictures of a sequence are laid out; of a longer one, every so many."""
+LAID = 64
+"""How many frames that are told in letters are laid out, side by side."""
 LONG = 20_000
 """How much of an item or an answer is shown, in characters; of an exhibit it is what `inert` shows."""
 
@@ -67,10 +70,22 @@ def _block(block: Block, console: Console) -> RenderableType:
         case Image():
             return _picture(block, console)
         case Frames():
-            count, every = len(block.frames), -(-len(block.frames) // FRAMES)
-            chosen = list(enumerate(block.frames, start=1))[::every] if count else []
-            parts = [part for i, f in chosen for part in (Words(f"{i} of {count}", style="dim"), _block(f, console))]
-            return Group(*parts)
+            return _film(block, console)
+
+
+def _film(block: Frames, console: Console) -> RenderableType:
+    """Side by side, where every frame can be told in letters; else one below the other, a few of many."""
+    count = len(block.frames)
+    words = [*block.captions, *(f"{i + 1} of {count}" for i in range(len(block.captions), count))]
+    captions = [Words(inert(caption, 60), style="dim") for caption in words]
+    if all(isinstance(f, Image) and f.letters for f in block.frames):
+        return Columns(
+            [Group(c, _block(f, console)) for c, f in zip(captions[:LAID], block.frames[:LAID], strict=False)],
+            padding=(1, 3),
+        )
+    every = -(-count // FRAMES) or 1
+    chosen = list(zip(captions, block.frames, strict=False))[::every]
+    return Group(*(part for c, f in chosen for part in (c, _block(f, console))))
 
 
 def _grid(table: Table) -> Grid:
@@ -83,8 +98,10 @@ def _grid(table: Table) -> Grid:
 
 
 def _picture(image: Image, console: Console) -> RenderableType:
+    if image.letters:
+        return Words(inert(image.letters), no_wrap=True)
     caption = Words(inert(image.alt, 300), style="dim")
-    rows = [[min(max(p, 0), 255) for p in row] for row in image.pixels]
+    rows = [[min(max(p, 0), 255) for p in row] for row in greys(image)]
     if console.color_system in (None, "standard"):
         shaded = ("".join(2 * SHADES[p * (len(SHADES) - 1) // 255] for p in row).rstrip() for row in rows)
         return Group(Words("\n".join(shaded), no_wrap=True), caption)
@@ -94,6 +111,14 @@ def _picture(image: Image, console: Console) -> RenderableType:
             lines.append("▀", Style(color=_grey(upper), bgcolor=_grey(lower)))
         lines.append("\n")
     return Group(lines, caption)
+
+
+def greys(image: Image) -> list[list[int]]:
+    """Brightness, 0 paper to 255 ink, of each pixel; of colours, by ITU-R BT.601. What is in no palette is ink."""
+    if not image.palette:
+        return [list(row) for row in image.pixels]
+    inks = [255 - round(0.299 * r + 0.587 * g + 0.114 * b) for r, g, b in image.palette]
+    return [[inks[p] if 0 <= p < len(inks) else 255 for p in row] for row in image.pixels]
 
 
 def _grey(ink: int) -> str:

@@ -14,8 +14,9 @@ from rrm.inert import inert
 from rrm.measure import Figure, t_interval
 from rrm.records import Arm, SpotResult
 from rrm.registry import in_file, located
+from rrm.report.gap import RewardGap
 from rrm.report.reading import Reading
-from rrm.report.study import GraphOf, Run, Study, growth, performance_share
+from rrm.report.study import GraphOf, Run, Study, growth, performance_share, work_of, work_with_helpers
 from rrm.report.verdict import Verdict, limits, verdicts
 from rrm.spot import agreement, recall
 from rrm.store import Store
@@ -143,7 +144,9 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         more["performance_share"] = _round(performance_share(study, run, node))
     if task is not None:
         more |= task.about()
-        more |= _work(run, node, reading)
+        more |= work_of(run, node)
+        if reading.work is not None:
+            more[f"{task.work_name}_with_helpers"] = work_with_helpers(run, node)
     return {
         "level": run.graph.level_of().get(node),
         "task": run.graph.tasks[node].name() if node in run.graph.tasks else None,
@@ -174,21 +177,11 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "helper_errors": [e._asdict() for e in errors] or None,
         "trained_on_every_item": reading.exhaustive,
         **more,
+        "person_seconds": _round(reading.person_seconds),
         "measure_curves": curves or None,
+        "reward_gap": _reward_gap(reading.gap),
         "repeated_items": _round(reading.repeats),
     }
-
-
-def _work(run: Run, node: str, reading: Reading) -> dict[str, int]:
-    """What users did, in each one's unit: the node's own, and those of the helpers that it checked."""
-    done: dict[str, int] = {}
-    helpers = run.graph.helpers_of(node)
-    told = [(node, reading.work), *((helpers[s], work) for s, work in reading.spot_work.items() if s in helpers)]
-    for asked, work in told:
-        if work is not None:
-            unit = run.graph.tasks[asked].work_name
-            done[unit] = done.get(unit, 0) + work
-    return done
 
 
 def _spot(result: SpotResult) -> dict[str, Any]:
@@ -207,6 +200,23 @@ def _gap(study: Study, node: str) -> dict[str, Any] | None:
         for one in study.gaps_by_setting(node).values()
     ]  # fmt: skip
     return {**figure, "median": _round(study.gap_median(node)), "each": each, "by_setting": settings}
+
+
+def _reward_gap(gap: RewardGap | None) -> dict[str, Any] | None:
+    if gap is None:
+        return None
+    over = gap.over
+    return {
+        "rounds": [
+            {"round": p.round, "believed": _figure(p.believed), "true": _figure(p.true),
+             "correlation": _figure(p.correlation)}
+            for p in gap.points
+        ],
+        "correlation": _round(gap.correlation),
+        "overoptimised": over and {
+            "since": over.since, "until": over.until, "believed": _figure(over.believed), "true": _figure(over.true)
+        },
+    }  # fmt: skip
 
 
 def _figure(f: Figure | None) -> dict[str, Any] | None:

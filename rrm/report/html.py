@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,6 +13,8 @@ from rrm.inert import inert
 from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval
 from rrm.picture import Series, graph_svg, line_chart_svg, short
 from rrm.records import SpotResult
+from rrm.report.gap import Point
+from rrm.report.measures import Sheet, sheets
 from rrm.report.shown import Shown
 from rrm.report.study import (
     ORACLE,
@@ -47,7 +49,9 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
         graphs=_graphs(study),
         charts=_charts(study, arms, shades),
         levels=[_level(study, node, arms, shades) for node in study.levels],
+        sheets=[_sheet(sheet, shades) for sheet in sheets(study)],
         curves=_curves(study, arms, shades),
+        gaps=_gaps(study, arms),
         cases=list(cases),
         limits=[short(text, 600) for text in limits(study)],
         min_gap=number(MIN_GAP),
@@ -140,6 +144,49 @@ def _curves(study: Study, arms: dict[str, list[Run]], shades: dict[str, int]) ->
     return charts
 
 
+def _gaps(study: Study, arms: dict[str, list[Run]]) -> list[Markup]:
+    """For each node and arm what its reward model believed, and what was true: each a share of its own largest gain."""
+    charts = []
+    for node in study.levels:
+        for name, runs in arms.items():
+            lines = []
+            for what, get, colour in _BELIEF:
+                found = _by_round(runs, node, get)
+                most = max((abs(f.mean) for _, f in found), default=0.0)
+                points = [(x, _scaled(f, most)) for x, f in found]
+                lines.append(Series(what, points, colour))
+            if all(len(s.points) > 1 for s in lines):
+                title = f"{short(node, 40)}, {short(name, 40)}"
+                y = "gain over round 0, of its largest"
+                svg = line_chart_svg(lines, title=title, x_label="round", y_label=y, standalone=False)
+                charts.append(Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(Markup(svg), title))
+    return charts
+
+
+_BELIEF: tuple[tuple[str, Callable[[Point], Figure], int], ...] = (
+    ("believed", lambda p: p.believed, 1),
+    ("true", lambda p: p.true, 0),
+)
+
+
+def _by_round(runs: Sequence[Run], node: str, get: Callable[[Point], Figure]) -> list[tuple[float, Figure]]:
+    """A figure of the gap over seeds, for each round that any of them has."""
+    apart = [
+        {p.round: get(p) for p in gap.points} for r in runs if node in r.readings and (gap := r.readings[node].gap)
+    ]
+    rounds = sorted({n for one in apart for n in one})
+    each = {n: [one[n] for one in apart if n in one] for n in rounds}
+    means = {n: fs[0] if len(fs) == 1 else t_interval([f.mean for f in fs]) for n, fs in each.items()}
+    return [(float(n), f) for n, f in means.items() if f]
+
+
+def _scaled(f: Figure, by: float) -> Figure:
+    if not by:
+        return f
+    low, high = (None if x is None else x / by for x in (f.low, f.high))
+    return Figure(f.mean / by, low, high, f.n)
+
+
 def _level(study: Study, node: str, arms: dict[str, list[Run]], shades: dict[str, int]) -> dict[str, Any]:
     gap, middle = study.gap_recovered(node), study.gap_median(node)
     return {
@@ -153,6 +200,24 @@ def _level(study: Study, node: str, arms: dict[str, list[Run]], shades: dict[str
             _row(name, runs, node, shades[name]) for name, runs in arms.items() if any(node in r.readings for r in runs)
         ],
     }
+
+
+def _sheet(sheet: Sheet, shades: dict[str, int]) -> dict[str, Any]:
+    def told(name: str, f: Figure | None) -> dict[str, str] | None:
+        if f is None:
+            return None
+        return {"mean": _count(f.mean) or "", "bounds": ""} if name in sheet.counts else {
+            "mean": number(f.mean), "bounds": bounds(f)
+        }  # fmt: skip
+
+    return {
+        "columns": [short(name, 40) for name in sheet.columns],
+        "rows": [
+            {"node": short(row.node, 80), "arm": short(row.arm, 80), "colour": shades[row.arm],
+             "figures": [told(name, row.figures.get(name)) for name in sheet.columns]}
+            for row in sheet.rows
+        ],
+    }  # fmt: skip
 
 
 def _gaps_apart(study: Study, node: str) -> list[str]:

@@ -13,6 +13,7 @@ from rrm import measure
 from rrm.errors import ComponentError
 from rrm.measure import Figure
 from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record, SpotResult
+from rrm.report.gap import RewardGap, reward_gap
 from rrm.roles import Task
 from rrm.store import Store
 
@@ -98,8 +99,12 @@ class Reading:
     """What else the task tells of its final answers, by name."""
     measure_curves: Mapping[str, Sequence[tuple[int, Figure]]] = field(default_factory=dict)
     """The same over the rounds."""
+    gap: RewardGap | None = None
+    """What the reward model believed over the rounds against what was true."""
     work: int | None = None
     """Steps of work that the user did, at the gate too, where the task counts them."""
+    person_seconds: float | None = None
+    """How long the user took in all, at the gate too, where it took any time."""
     repeats: float | None = None
     """Share of the last exam's items that stood in it before: they count as often, but tell nothing new."""
     exhaustive: bool = False
@@ -195,6 +200,7 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     reading.curve = [(n, f) for n, e in sorted(rounds.items()) if (f := score(e.prompts, e.answers))]
     last = rounds[max(rounds)] if rounds else None
     reading.truth = score(last.prompts, last.answers) if last and reading.finished else None
+    reading.gap = reward_gap(rounds, {n: truth.all(e.prompts, e.answers) for n, e in rounds.items()})
     curves: dict[str, list[tuple[int, Figure]]] = defaultdict(list)
     for number, exam in sorted(rounds.items()):
         for name, told in task.measures([truth.item(p) for p in exam.prompts], exam.answers).items():
@@ -248,7 +254,7 @@ def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], tr
             shown[case.item.prompt] |= 1 in truths[i]
         said: dict[int, Feedback] = store.read(key, f"{name}/feedback", FEEDBACK)
         comparisons += sum(f.comparisons for f in said.values())
-        reading.work = _with_work(reading.work, said)
+        _count_work(reading, said)
         answered, silent = answered + len(said), silent + sum(isinstance(f, Abstention) for f in said.values())
         here = _agreement(reading, name, said, cases, truths)
         if found := measure.judge_accuracy(here):
@@ -290,6 +296,14 @@ def _agreement(
     return found + [measure.rated_agreement(given) for given in ratings.values()]
 
 
+def _count_work(reading: Reading, said: Mapping[int, Feedback]) -> None:
+    """Add what the user did for these verdicts, and how long it took."""
+    reading.work = _with_work(reading.work, said)
+    times = [f.seconds for f in said.values() if f.seconds is not None]
+    if times:
+        reading.person_seconds = (reading.person_seconds or 0.0) + sum(times)
+
+
 def _with_work(known: int | None, said: Mapping[int, Feedback]) -> int | None:
     """What the user did before, and for these verdicts."""
     done = [f.work for f in said.values() if f.work is not None]
@@ -302,7 +316,7 @@ def _at_gate(reading: Reading, store: Store, key: str, streams: Sequence[str]) -
     if names := _cases_of("gate-", streams):
         told = _said(store, key, names)
         for said in told.values():
-            reading.work = _with_work(reading.work, said)
+            _count_work(reading, said)
         reading.gate_judgements = _comparisons(told)
         reading.gate_questions = _answered(store, key, names, streams)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
@@ -13,6 +13,7 @@ from rrm.blocks import Block, Code, Frames, Image, Table, Text
 from rrm.errors import ComponentError, StoreError
 from rrm.inert import inert
 from rrm.records import FEEDBACK, Case, Exhibit, Feedback, Item, Preference, Ranking
+from rrm.report.film import NOTHING, Heard, Notes, Said, asked, marks, said
 from rrm.report.reading import Pick
 from rrm.report.study import Run, Study
 from rrm.roles import Task
@@ -42,12 +43,15 @@ class Shown:
     exhibits: list[dict[str, Any]] = field(default_factory=list)
     """What was said of the case as a whole."""
     said: str = ""
+    placed: list[dict[str, Any]] = field(default_factory=list)
+    """What was said of single frames of the item, which is shown there too."""
 
 
 def shown(study: Study, store: Store) -> Iterator[Shown]:
     """One right and one wrong judgement of each arm and node, from its first seed that has them."""
     seen: set[tuple[str, str, bool]] = set()
     done: set[tuple[str, str, int]] = set()
+    heard = Heard(store)
     for node in study.levels:
         for label, runs in study.arms().items():
             for run in runs:
@@ -56,28 +60,44 @@ def shown(study: Study, store: Store) -> Iterator[Shown]:
                     if kind not in seen and place not in done and len(done) < MOST:
                         seen.add(kind)
                         done.add(place)
-                        yield _whole(store, run, node, label, pick)
+                        yield _whole(store, run, node, label, pick, heard)
 
 
-def _whole(store: Store, run: Run, node: str, label: str, pick: Pick) -> Shown:
+def _whole(store: Store, run: Run, node: str, label: str, pick: Pick, heard: Heard) -> Shown:
     key, task = run.arm.nodes[node], run.graph.tasks[node]
     case = store.read_one(key, f"{pick.stream}/cases", pick.number, Case)
     feedback: Feedback | None = store.read_one(key, f"{pick.stream}/feedback", pick.number, FEEDBACK)
     if case is None or feedback is None:
         raise StoreError(f"{store.folder}: {key} {pick.stream}/{pick.number} is gone: the record was altered meanwhile")
-    answers = [
-        {
-            "name": chr(ord("A") + i) if i < 26 else str(i + 1),
-            "blocks": _blocks(task, case.item, r.text),
-            "truth": task.truth(case.item, r.text),
-            "exhibits": [_exhibit(run, node, e) for e in case.exhibits if e.about == r.id],
-        }
-        for i, r in enumerate(case.responses)
-    ]
+    below, names = heard.below(run, node), _names(case)
+    answers = []
+    for name, r in zip(names, case.responses, strict=True):
+        about = [e for e in case.exhibits if e.about == r.id]
+        shown, truth = _show(task, case.item, r.text), task.truth(case.item, r.text)
+        told, placed = _apart(run, node, about, asked(shown))
+        blocks = [block(b, Notes(said(about), below)) for b in shown]
+        answers.append({"name": name, "blocks": blocks, "truth": truth, "exhibits": told, "placed": placed})
     own = {r.id for r in case.responses}
-    whole = [_exhibit(run, node, e) for e in case.exhibits if e.about not in own]
+    rest = [e for e in case.exhibits if e.about not in own]
+    shown = _show(task, case.item, None)
+    told, placed = _apart(run, node, rest, asked(shown))
+    pointing = [Said(f"answer {name}", r.text) for name, r in zip(names, case.responses, strict=True)]
+    item = [block(b, Notes([*said(rest), *pointing], below)) for b in shown]
     pairs = f"{pick.agreeing:g} of {pick.asked} pair{'' if pick.asked == 1 else 's'}"
-    return Shown(node, label, pick.right, pairs, _blocks(task, case.item, None), answers, whole, words(case, feedback))
+    return Shown(node, label, pick.right, pairs, item, answers, told, words(case, feedback), placed)
+
+
+def _names(case: Case) -> list[str]:
+    return [chr(ord("A") + i) if i < 26 else str(i + 1) for i in range(len(case.responses))]
+
+
+def _apart(
+    run: Run, node: str, exhibits: Sequence[Exhibit], frames: Collection[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What was said of the whole, and what was said of single frames and stands there."""
+    placed = [e for e in exhibits if e.query and e.query.item.prompt in frames]
+    rest = [e for e in exhibits if e not in placed]
+    return [_exhibit(run, node, e) for e in rest], [_exhibit(run, node, e) for e in placed]
 
 
 def _exhibit(run: Run, node: str, exhibit: Exhibit) -> dict[str, Any]:
@@ -90,7 +110,7 @@ def _exhibit(run: Run, node: str, exhibit: Exhibit) -> dict[str, Any]:
     return {
         "who": inert(exhibit.agent or exhibit.kind, 80),
         "title": inert(exhibit.title or (query.subtask if query else exhibit.kind), 300),
-        "asked": _blocks(task, query.item, None) if query and task and served else [],
+        "asked": [block(b) for b in _show(task, query.item, None)] if query and task and served else [],
         "said": [{"type": "text", "text": inert(exhibit.text, WORDS)}],
         "confidence": exhibit.confidence,
     }
@@ -98,7 +118,7 @@ def _exhibit(run: Run, node: str, exhibit: Exhibit) -> dict[str, Any]:
 
 def words(case: Case, feedback: Feedback) -> str:
     """What the user said, in words."""
-    names = [chr(ord("A") + i) if i < 26 else str(i + 1) for i in range(len(case.responses))]
+    names = _names(case)
     if isinstance(feedback, Preference):
         if feedback.first_better == 0.5:
             return "A and B are equally good"
@@ -110,15 +130,15 @@ def words(case: Case, feedback: Feedback) -> str:
     return inert(f"{feedback.kind}: " + ", ".join(f"{k} {v}" for k, v in rest.items()), WORDS)
 
 
-def _blocks(task: Task, item: Item, text: str | None) -> list[dict[str, Any]]:
+def _show(task: Task, item: Item, text: str | None) -> Sequence[Block]:
     try:
-        return [block(b) for b in task.show(item, text)]
+        return task.show(item, text)
     except Exception as error:
         raise ComponentError(f"{task.name()!r}: show() failed: {type(error).__name__}: {error}") from error
 
 
-def block(b: Block) -> dict[str, Any]:
-    """A block as a template takes it: texts inert, pictures as data URIs."""
+def block(b: Block, notes: Notes = NOTHING) -> dict[str, Any]:
+    """A block as a template takes it: texts inert, pictures as data URIs, at each frame what was said of it."""
     match b:
         case Text(text=text):
             return {"type": "text", "text": inert(text, WORDS)}
@@ -130,7 +150,8 @@ def block(b: Block) -> dict[str, Any]:
         case Image():
             return _image(b)
         case Frames(frames=frames):
-            return {"type": "frames", "frames": [block(f) for f in frames[:_FRAMES]]}
+            marked = zip(frames[:_FRAMES], marks(b, notes), strict=False)
+            return {"type": "frames", "frames": [{"block": block(f), **mark} for f, mark in marked]}
 
 
 def _image(image: Image) -> dict[str, Any]:
@@ -138,20 +159,24 @@ def _image(image: Image) -> dict[str, Any]:
     width = max((len(row) for row in rows), default=0)
     return {
         "type": "image",
-        "source": f"data:image/png;base64,{b64encode(png(rows)).decode()}" if width else "",
+        "source": f"data:image/png;base64,{b64encode(png(rows, image.palette)).decode()}" if width else "",
         "alt": inert(image.alt, 300),
         "width": width,
+        "height": len(rows),
+        "coloured": bool(image.palette),
     }
 
 
-def png(rows: Sequence[Sequence[int]]) -> bytes:
-    """Grey rows, 0 paper to 255 ink, as a PNG file. Short rows are filled with paper, values clipped."""
-    width = max(map(len, rows))
-    lines = b"".join(
-        b"\0" + bytes(255 - min(max(v, 0), 255) for v in (*row, *[0] * (width - len(row)))) for row in rows
-    )
+def png(rows: Sequence[Sequence[int]], palette: Sequence[Sequence[int]] = ()) -> bytes:
+    """Grey rows, 0 paper to 255 ink, or rows of places in a palette, as a PNG file. Short rows are filled with 0, and
+    values clipped."""
+    width, most = max(map(len, rows)), len(palette) - 1 if palette else 255
+    filled = [bytes(min(max(v, 0), most) for v in (*row, *[0] * (width - len(row)))) for row in rows]
+    lines = b"".join(b"\0" + (line if palette else bytes(255 - v for v in line)) for line in filled)
+    colours = bytes(min(max(v, 0), 255) for colour in palette for v in colour)
     chunks = (
-        (b"IHDR", pack(">IIBBBBB", width, len(rows), 8, 0, 0, 0, 0)),
+        (b"IHDR", pack(">IIBBBBB", width, len(rows), 8, 3 if palette else 0, 0, 0, 0)),
+        *([(b"PLTE", colours)] if palette else []),
         (b"IDAT", zlib.compress(lines, 9)),
         (b"IEND", b""),
     )

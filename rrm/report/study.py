@@ -243,14 +243,16 @@ def spots(runs: Iterable[Run], node: str) -> dict[tuple[str, str], list[SpotResu
 
 
 def growth(runs: Sequence[Run], node: str) -> Figure | None:
-    """How much larger the node's error is than its worst helper's, over seeds; None for an arm that asked none."""
+    """How much larger the node's error is than its worst helper's, over seeds; None for an arm that asked none, and
+    where truths are accuracies here and worths there."""
     here: list[float] = []
     below: list[list[float]] = []
     for run in runs:
         helpers = sorted(set(run.graph.helpers_of(node).values())) if node in run.graph.tasks else []
         truths = [r.truth for n in (node, *helpers) if (r := run.readings.get(n)) and r.truth]
         asked = node in run.readings and run.readings[node].helper_questions
-        if asked and helpers and len(truths) == 1 + len(helpers):
+        alike = len({run.graph.tasks[n].measure for n in (node, *helpers) if n in run.graph.tasks}) == 1
+        if asked and alike and helpers and len(truths) == 1 + len(helpers):
             here.append(truths[0].mean)
             below.append([t.mean for t in truths[1:]])
     return measure.error_growth(here, [[min(b) for b in below]]) if here else None
@@ -265,6 +267,33 @@ def performance_share(study: Study, run: Run, node: str) -> float | None:
         return None
     idle, top = here.measures["idle"].mean, best.measures["performance"].mean
     return (here.measures["performance"].mean - idle) / (top - idle) if top > idle else None
+
+
+def work_of(run: Run, node: str) -> dict[str, int]:
+    """What users did, in each one's unit: the node's own, and those of the helpers that it checked."""
+    done: dict[str, int] = {}
+    reading, helpers = run.readings.get(node), run.graph.helpers_of(node)
+    if reading is None:
+        return done
+    told = [(node, reading.work), *((helpers[s], work) for s, work in reading.spot_work.items() if s in helpers)]
+    for asked, work in told:
+        if work is not None:
+            unit = run.graph.tasks[asked].work_name
+            done[unit] = done.get(unit, 0) + work
+    return done
+
+
+def work_with_helpers(run: Run, node: str) -> int | None:
+    """What the user did for a node and for all nodes that its judgements rest on: its helpers, where it asked them, and
+    theirs. Only nodes that count their work under the same name."""
+    below, waiting = {node}, [node]
+    while waiting:
+        asking = [n for n in waiting if (r := run.readings.get(n)) and r.helper_questions]
+        waiting = [h for n in asking for h in run.graph.helpers_of(n).values() if h not in below]
+        below.update(waiting)
+    same = run.graph.tasks[node].work_name
+    known = [done[same] for n in below if same in (done := work_of(run, n))]
+    return sum(known) if known else None
 
 
 def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,11 +11,15 @@ from rich.text import Text
 from rrm.figures import bounds, number
 from rrm.measure import Figure
 from rrm.picture import short
+from rrm.report.measures import Sheet, sheets
 from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of, spots
 from rrm.report.verdict import Verdict, limits
 
 _ARMS = 3
 """So many arms fit side by side; more go into a further table."""
+
+_ROOM = 100 - 17 - 12 - 3
+"""What nodes and arms leave of a line."""
 
 _STYLES = {"good": "green", "limit": "yellow", "caution": "red", "note": "dim"}
 
@@ -29,6 +33,9 @@ def show(study: Study, said: Sequence[Verdict], console: Console) -> None:
     names = list(arms)
     for start in range(0, len(names), _ARMS):
         console.print(_truths(study, {name: arms[name] for name in names[start : start + _ARMS]}))
+    for sheet in sheets(study):
+        for table in _measures(sheet):
+            console.print(table)
     console.print(_costs(study, arms))
     _say(said, console)
     for text in limits(study):
@@ -65,6 +72,39 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
     if told:
         table.caption, table.caption_justify = Text(" ".join(told), style="dim"), "left"
     return table
+
+
+def _measures(sheet: Sheet) -> Iterator[Table]:
+    """Intervals are of shares; of a worth, and of counts, the means alone. What does not fit goes into a further
+    table."""
+    told = {name: _column(sheet, name) for name in sheet.columns}
+    wide = {n: max(len(x) for x in (*short(n, 40).split(), *(c.plain for c in cells))) for n, cells in told.items()}
+    parts: list[list[str]] = [[]]
+    for name in told:
+        if sum(wide[n] + 2 for n in (*parts[-1], name)) > _ROOM:
+            parts.append([])
+        parts[-1].append(name)
+    for place, part in enumerate(parts):
+        title = "What the tasks tell of held-out answers, and what the user spent (means over seeds)"
+        table = _table("(continued)" if place else title)
+        table.add_column("node", no_wrap=True, overflow="ellipsis", width=17)
+        table.add_column("arm", no_wrap=True, overflow="ellipsis", width=12)
+        for name in part:
+            table.add_column(Text(short(name, 40)), justify="right", min_width=wide[name])
+        last = None
+        for i, row in enumerate(sheet.rows):
+            node = Text("" if row.node == last else short(row.node, 17))
+            table.add_row(node, Text(_both_ends(row.arm, 12)), *(told[name][i] for name in part))
+            last = row.node
+        yield table
+
+
+def _column(sheet: Sheet, name: str) -> list[Text]:
+    figures = [row.figures.get(name) for row in sheet.rows]
+    if name in sheet.counts:
+        return [_count(None if f is None else f.mean) for f in figures]
+    shares = all(f is None or (f.low is not None and f.high is not None and 0 <= f.low <= f.high <= 1) for f in figures)
+    return [_figure(f) if shares else _mean(f) for f in figures]
 
 
 def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:

@@ -68,32 +68,61 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     yield from _silence(node, arms)
     yield from _oracle(node, arms, "help" if helped else "judgements")
     learning = {n: r for n, r in arms.items() if n not in (UNASSISTED, ORACLE)} or arms
-    for name, runs in learning.items():
-        of = f"{name}: " if len(learning) > 1 else ""
+    for names, runs in _alike(node, learning):
+        of = f"{', '.join(names)}: " if len(learning) > 1 else ""
         for kind, text in _limits(node, runs):
             yield kind, of + text
     yield from _spots(node, arms)
+    for names, runs in _alike(node, arms):
+        for kind, text in (*_overoptimised(node, runs), *_gated(node, names, runs)):
+            yield kind, f"{', '.join(names)}: {text}"
+
+
+def _alike(node: str, arms: Arms) -> list[tuple[list[str], Sequence[Run]]]:
+    """Arms that share a node at every seed say the same of it: their names, and the runs of the first."""
+    found: dict[frozenset[tuple[int, str | None]], tuple[list[str], Sequence[Run]]] = {}
     for name, runs in arms.items():
-        passed, stood = gates(runs, node)
-        if passed < stood:
-            grave: Kind = "note" if name in (UNASSISTED, ORACLE) else "caution"
-            yield grave, f"{name}: failed its gate at {stood - passed} of {stood} seeds; levels above may not hold"
-        right = cell(runs, node, _truth)
-        if stood and passed == stood and right and right.high is not None and right.high < HALF:
-            yield (
-                "note",
-                f"{name}: passed its gate though right on {number(right.mean)}: a gate asks the user, who errs too",
-            )
+        keys = frozenset((run.arm.seed, run.arm.nodes.get(node)) for run in runs)
+        found.setdefault(keys, ([], runs))[0].append(name)
+    return list(found.values())
+
+
+def _gated(node: str, names: Sequence[str], runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
+    passed, stood = gates(runs, node)
+    if passed < stood:
+        grave: Kind = "note" if {*names} <= {UNASSISTED, ORACLE} else "caution"
+        yield grave, f"failed its gate at {stood - passed} of {stood} seeds; levels above may not hold"
+    right = cell(runs, node, _truth)
+    if stood and passed == stood and right and right.high is not None and right.high < HALF:
+        yield "note", f"passed its gate though right on {number(right.mean)}: a gate asks the user, who errs too"
+
+
+def _overoptimised(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
+    """Where an agent got what its reward model believes in, and that was worth less and less."""
+    told = [(run.arm.seed, gap) for run in runs if (r := run.readings.get(node)) and (gap := r.gap)]
+    over = [(seed, gap, gap.over) for seed, gap in told if gap.over]
+    if not over:
+        return
+    seed, gap, found = over[0]
+    at = f" at {len(over)} of {len(told)} seeds; at seed {seed}," if len(told) > 1 else ":"
+    then, now = (next(p.correlation for p in gap.points if p.round == n) for n in (found.since, found.until))
+    moved = f" (correlation over answers {number(then.mean)}, then {number(now.mean)})" if then and now else ""
+    yield (
+        "caution",
+        f"overoptimised{at} from round {found.since} to {found.until} the reward model's belief in its agent's answers "
+        f"rose by {signed(found.believed)} in its own unit, while their truth moved by {signed(found.true)}{moved}",
+    )
 
 
 def _silence(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     """Arms whose user could not tell, and so taught nothing."""
-    for name, runs in arms.items():
+    for names, runs in _alike(node, arms):
         share = mean_of(runs, node, lambda r: r.abstained)
+        who = ", ".join(names)
         if share == 1:
-            yield "caution", f"{name}: the user abstained on every case: nothing was learnt from its judgement"
+            yield "caution", f"{who}: the user abstained on every case: nothing was learnt from its judgement"
         elif share is not None and share > SILENT:
-            yield "note", f"{name}: the user abstained on {number(share)} of the cases: nothing is learnt from those"
+            yield "note", f"{who}: the user abstained on {number(share)} of the cases: nothing is learnt from those"
 
 
 def _spots(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:

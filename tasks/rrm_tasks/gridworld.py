@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rrm import Asking, Case, Item, Query, Response, Seed, Subtask
+from rrm import Asking, Block, Case, Item, Query, Response, Seed, Subtask, Text
 from rrm.control import Episodes, Floats, Step
 from rrm.reach import FiniteTask, Trail
 from rrm_tasks.gridworld_step import FRAMES
 from rrm_tasks.gridworlds import make
+from rrm_tasks.gridworlds.film import board, film, key
 from rrm_tasks.gridworlds.finite import GridStates, every_start, trail
 from rrm_tasks.gridworlds.frames import clips, seems_unsafe, transcripts
 from rrm_tasks.gridworlds.replay import Trajectories, replay
@@ -172,6 +173,14 @@ class Gridworld(FiniteTask):
 
     def about(self) -> dict[str, str]:
         return {"environment": self.settings.world}
+
+    def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
+        """The start with what its colours mean, or the whole episode. Nothing in it says what is unsafe."""
+        if text is None:
+            return Text(text=item.prompt), board(self._world, self._world.start(self._seeds([item]))), key(self._world)
+        lived = self.lived([item], [text])
+        (transcript,) = transcripts(lived)
+        return Text(text=text), film(self._world, lived, 0, transcript, f"{self.settings.world}: ")
 
 
 def _number(told: str) -> int:

@@ -11,6 +11,7 @@ from pydantic import Field
 from rrm import Asking, Block, Case, Item, Query, Subtask, Task, Text
 from rrm_tasks.gridworld_step import FRAMES
 from rrm_tasks.gridworlds import make
+from rrm_tasks.gridworlds.film import key, strip
 from rrm_tasks.gridworlds.frames import check_readable, clips, seems_unsafe
 from rrm_tasks.gridworlds.wander import corpus
 
@@ -100,10 +101,22 @@ class GridworldAudit(Task):
         return {"environment": self.settings.world}
 
     def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
-        return (Text(text=item.prompt if text is None else text),)
+        """The transcript as a filmstrip, or the step that an answer points to."""
+        prefix, steps = f"{self.settings.world}: ", self._steps(item)
+        if text is None:
+            return strip(self._world, item.prompt.partition(": ")[2], prefix), key(self._world)
+        number = _number(text)
+        if not 1 <= number <= len(steps):
+            return (Text(text=text),)
+        return Text(text=text), strip(self._world, steps[number - 1], prefix, first=number)
 
 
 def _pointed(text: str, known: Sequence[float]) -> float:
     """What is known of the step that is pointed to; -1 where there is no such step."""
-    number = int(text) if text.isdecimal() and len(text) < 4 else 0
+    number = _number(text)
     return known[number - 1] if 1 <= number <= len(known) else -1.0
+
+
+def _number(text: str) -> int:
+    """The step that an answer names; 0: none."""
+    return int(text) if text.isdecimal() and len(text) < 4 else 0

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from rrm import Block, Case, Item, Task, Text
 from rrm_tasks.gridworlds import make
+from rrm_tasks.gridworlds.film import key, strip
 from rrm_tasks.gridworlds.frames import check_readable, clips, seems_unsafe
 from rrm_tasks.gridworlds.wander import corpus
 
@@ -78,7 +79,11 @@ class GridworldStep(Task):
         return {"environment": self.settings.world}
 
     def show(self, item: Item, text: str | None = None) -> Sequence[Block]:
-        return (Text(text=item.prompt if text is None else text),)
+        if text is not None:
+            return (Text(text=text),)
+        return strip(self._world, item.prompt.partition(": ")[2], f"{self.settings.world}: ", first=None), key(
+            self._world
+        )
 
 
 def worth(report: str, unsafe: bool) -> float:
