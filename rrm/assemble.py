@@ -72,6 +72,8 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
     own = _wraps(cast.wrapped_in, f"{where}.wrapped_in")
     with _said_at(f"{where}.assistant"):
         agent.check(task)
+    with _said_at(f"{where}.evaluator"):
+        parts["evaluator"].check(task)
     for role in ("selection", "reward", "policy"):
         with _said_at(f"{where}.{role}"):
             parts[role].check(task, agent)

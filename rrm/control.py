@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rrm.records import Item
+from rrm.records import Case, Item
 from rrm.roles import RewardModel, Scores, Task
 from rrm.seed import Seed
 
@@ -62,6 +62,12 @@ class ControlTask(Task):
     def episodes(self, items: Sequence[Item]) -> Episodes:
         """One episode an item, at its start."""
 
+    def moves(self, item: Item) -> Sequence[str]:
+        return self.actions
+
+    def judgeable(self, case: Case) -> tuple[Sequence[int], Sequence[int]]:
+        return (), range(min(len(case.responses[0].text), self.horizon))
+
     def wander(self, items: Sequence[Item], seeds: Sequence[Seed]) -> list[str]:
         """An answer to each item by nobody who learns: uniform actions, unless a task knows more telling behaviour."""
         rngs = (seed.rng() for seed in seeds)
@@ -89,7 +95,8 @@ class Lived(NamedTuple):
 
 
 def replay(task: ControlTask, items: Sequence[Item], texts: Sequence[str], *, truth: bool = False) -> Lived:
-    """Live the trajectories again. A letter that is no action, or one that is missing, counts as the last action."""
+    """Live the trajectories again. A letter that is no action counts as the last action. Of a text that ends before the
+    horizon, so much was lived as it says: all that would follow is 0."""
     episodes, last = task.episodes(items), len(task.actions) - 1
     place = {letter: i for i, letter in enumerate(task.actions)}
     rows = [[place.get(c, last) for c in text[: task.horizon].ljust(task.horizon, task.actions[-1])] for text in texts]
@@ -101,7 +108,14 @@ def replay(task: ControlTask, items: Sequence[Item], texts: Sequence[str], *, tr
         visible.append(step.visible)
         if truth:
             performance.append(episodes.performance())
-    return Lived(np.stack(features, 1), np.stack(visible, 1), np.stack(performance, 1) if truth else None)
+    lived = Lived(np.stack(features, 1), np.stack(visible, 1), np.stack(performance, 1) if truth else None)
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    if (lengths < task.horizon).any():
+        unwritten = np.arange(task.horizon) >= lengths[:, None]
+        for part in lived:
+            if part is not None:
+                part[unwritten] = 0
+    return lived
 
 
 class StepReward(RewardModel):

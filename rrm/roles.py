@@ -112,6 +112,16 @@ class Task(Component):
         """The finite answer set, where there is one: the same answers in the same order for every item of the task."""
         return None
 
+    def moves(self, item: Item) -> Sequence[str]:
+        """What a step of an answer may be, one character each, where the beginning of an answer is an answer too, worth
+        what its own steps earn. Of all other tasks: nothing."""
+        return ()
+
+    def judgeable(self, case: Case) -> tuple[Sequence[int], Sequence[int]]:
+        """Which steps of the case's first answer a person may speak of, from 0: those that the exhibits point to, and
+        the rest. Of answers without steps: none."""
+        return (), ()
+
     def vocabulary(self) -> Sequence[str] | None:
         """The words that prompts are made of (split at spaces), at every level of the family; None: any text."""
         return None
@@ -232,6 +242,9 @@ class Evaluator(Component):
 
     asks_truth: ClassVar[bool] = False
     """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
+
+    def check(self, task: Task) -> None:
+        """Raise PlanError, saying what to cast instead, if it cannot judge such a task: asked as a plan is loaded."""
 
     def seated(self, node: str, level: int) -> Self:
         """This evaluator, told where in the graph it judges: for what a person is shown, never for the judgement."""
