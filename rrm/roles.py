@@ -351,6 +351,10 @@ class RewardTrainer(Component):
 class RewardTerm(Component):
     """A part of the reward that is given, not learnt: a known objective, or a shaping potential."""
 
+    def of(self, task: Task) -> Self:
+        """This term, told whose answers it values. Raises PlanError, saying what to write, if it cannot value such."""
+        return self
+
     @abstractmethod
     def value(self, item: Item, text: str) -> float:
         """What the answer is worth to this term alone."""
@@ -367,7 +371,8 @@ class GivenTerm(NamedTuple):
     def weight_at(self, turn: Turn) -> float:
         """Its weight in a round. A shaping term fades linearly and is gone in the last, so that it guides training
         without changing which answer is best in the end. (Potential-based shaping, Ng, Harada & Russell 1999,
-        guarantees that for many steps; answers given in one step have no such guarantee.)"""
+        guarantees that in every round, for answers of many steps: the term `potential`. Others have no such
+        guarantee.)"""
         if not self.shaping:
             return self.weight
         return 0.0 if turn.last else self.weight * (1 - turn.number / (turn.of - 1))
@@ -375,6 +380,9 @@ class GivenTerm(NamedTuple):
 
 class PolicyTrainer(Component):
     """Turns an assistant and a reward model into a better assistant, leaving both as they were."""
+
+    stepwise: ClassVar[bool] = False
+    """Whether it trains on the reward of each step: given terms have to value steps then (`rrm.control.StepTerm`)."""
 
     def check(self, task: Task, assistant: Assistant) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""

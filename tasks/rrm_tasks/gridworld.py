@@ -251,3 +251,6 @@ class GridEpisodes(Episodes):
 
     def performance(self) -> Floats:
         return self._hidden
+
+    def potential(self) -> Floats | None:
+        return self._world.nearness(self._state) if self._world.lures else None
