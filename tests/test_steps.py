@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from math import exp, log
 from pathlib import Path
@@ -33,11 +34,13 @@ from rrm import (
     Study,
     Task,
     Turn,
+    build,
 )
 from rrm.assemble import assemble
 from rrm.control import ControlTask, StepReward, replay
 from rrm.models.steps import StepScorer
 from rrm.registry import ASSISTANTS, EVALUATORS, REWARD_TRAINERS, TASKS
+from rrm.report import Report
 from rrm.testing import check_evaluator
 from rrm.training.choice_table import ChoiceTable
 from rrm.training.feedback import choices
@@ -412,3 +415,22 @@ def test_each_kind_teaches_who_broke_the_vase(form: str) -> None:
     best = sum(step[task.actions[int(row.argmax())]] > -5 for row, (_, _, step) in zip(scored, worth, strict=True))
     chance = np.mean([np.mean([w > -5 for w in step.values()]) for _, _, step in worth])
     assert binomtest(best, len(worth), float(chance), alternative="greater").pvalue < 0.001, (best, len(worth))
+
+
+def test_the_study_of_the_documents_runs_in_small(tmp_path: Path) -> None:
+    """To its end, and is reported; and so do the kinds that it leaves out."""
+    text = (Path(__file__).parent.parent / "docs" / "studies.md").read_text(encoding="utf-8")
+    (plan,) = [p for p in text.split("```toml\n") if "action-labels" in p.split("```")[0]]
+    more = '[arm.advantages]\ncast = { evaluator = { feedback = "advantages" } }\n'
+    more += '[arm.demonstrations]\ncast = { evaluator = { feedback = "demonstration", budget = 42 } }\n'
+    path, store = tmp_path / "plan.toml", Store(tmp_path / "run")
+    path.write_text(plan.split("```")[0].replace("[vary]\nseed = [0, 1]\n", more))
+    build.run(Study.load(path, fast=True), store, workers=1)
+    found = {
+        a["arm"]["name"]: a["nodes"]["side-effects"]
+        for a in json.loads(json.dumps(Report.from_store(store).to_json()))["arms"]
+    }
+    assert found.keys() == {"preferences", "values", "labels", "advantages", "demonstrations"}
+    assert found["values"]["judgements"] == 4 * (4 + 2)
+    assert found["values"]["frames_seen"] == 2 * 4 * (4 + 2)
+    assert found["labels"]["frames_seen"] == 10 * 4 * (4 + 2)
