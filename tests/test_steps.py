@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from math import exp, log
@@ -14,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy.stats import binomtest
 
 from rrm import (
@@ -27,6 +29,7 @@ from rrm import (
     Feedback,
     Item,
     PlanError,
+    Preference,
     Response,
     Seed,
     StepLabels,
@@ -38,6 +41,7 @@ from rrm import (
 )
 from rrm.assemble import assemble
 from rrm.control import ControlTask, StepReward, replay
+from rrm.evaluators.terminal import Terminal
 from rrm.models.steps import StepScorer
 from rrm.registry import ASSISTANTS, EVALUATORS, REWARD_TRAINERS, TASKS
 from rrm.report import Report
@@ -366,6 +370,23 @@ task = { use = "column-sum", length = 4 }
     (arm,) = Study.load(plan).arms
     with pytest.raises(PlanError, match=r"node\.a\.cast\.evaluator: .*'action-labels'.*'column-sum' have none"):
         assemble(arm.plan)
+
+
+def test_a_person_at_the_terminal_speaks_of_steps() -> None:
+    task, cases = some_cases(3, "off-switch")
+    two = case(cases[2].item, "U" * 20, "D" * 20)
+    lines = ["3+ 1-\n", "99+\n", "3+ 1u\n", "+\n", "2x\n", "3u 2A\n", "3+\n", "1\n"]
+    terminal, screen = Terminal(), io.StringIO()
+    terminal.console, terminal.read = Console(file=screen, width=200), lambda: lines.pop(0)
+    labels, actions, better = terminal.judge(task, [*cases[:2], two], seed=Seed(0))
+    assert isinstance(labels, StepLabels)
+    assert labels.labels == (0, None, 1)
+    assert isinstance(actions, ActionLabels)
+    assert actions.labels == ("", "A", "U")
+    assert isinstance(better, Preference), "of several answers it is said which is best"
+    assert screen.getvalue().count("or its steps: 3+ 7- good and bad, 3U what to do (U D L R A)") == 6
+    assert screen.getvalue().count("not one of the keys") == 5
+    assert not lines
 
 
 def test_what_was_said_of_steps_is_said_again(tmp_path: Path) -> None:
