@@ -250,6 +250,10 @@ class Evaluator(Component):
         """This evaluator, told where in the graph it judges: for what a person is shown, never for the judgement."""
         return self
 
+    def judgements(self, shown: int) -> int:
+        """How many judgements it makes of a case with so many answers, at most: for what a plan will cost."""
+        return max(shown - 1, 1)
+
     @abstractmethod
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
         """Feedback on the cases, in any order; leaving one out is allowed. Draws are addressed by case id.

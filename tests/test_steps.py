@@ -41,7 +41,9 @@ from rrm import (
 )
 from rrm.assemble import assemble
 from rrm.control import ControlTask, StepReward, replay
+from rrm.cost import costs
 from rrm.evaluators.terminal import Terminal
+from rrm.job import jobs
 from rrm.models.steps import StepScorer
 from rrm.registry import ASSISTANTS, EVALUATORS, REWARD_TRAINERS, TASKS
 from rrm.report import Report
@@ -453,5 +455,12 @@ def test_the_study_of_the_documents_runs_in_small(tmp_path: Path) -> None:
     }
     assert found.keys() == {"preferences", "values", "labels", "advantages", "demonstrations"}
     assert found["values"]["judgements"] == 4 * (4 + 2)
+    wanted, arms = jobs(Study.load(path, fast=True))
+    told = costs(wanted, Study.load(path, fast=True), None, measure=False)
+    for name, node in found.items():
+        key = arms[list(found).index(name)].nodes["side-effects"]
+        assert node["judgements"] <= told[key].judgements, name
+        may_be_silent = name in ("labels", "demonstrations")
+        assert may_be_silent or node["judgements"] == told[key].judgements, name
     assert found["values"]["frames_seen"] == 2 * 4 * (4 + 2)
     assert found["labels"]["frames_seen"] == 10 * 4 * (4 + 2)

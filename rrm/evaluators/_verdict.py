@@ -77,6 +77,9 @@ class Valuing(Erring):
                 'write feedback = "auto"'
             )
 
+    def judgements(self, shown: int) -> int:
+        return self.settings.steps if self.settings.feedback in STEP_FORMS else super().judgements(shown)
+
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
         form = self.settings.feedback
         if form in STEP_FORMS:
