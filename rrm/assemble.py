@@ -102,6 +102,8 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         "terms": [[t.weight, t.shaping, identity(c)] for t, c in terms],
         "effort": spec.effort.model_dump(exclude=_unused(spec.effort, edges)),
         "gate": spec.gate.model_dump(exclude={"on_fail"}) | {"off": spec.gate.on_fail == "off"},
+        # what is checked of nobody, or not at all, is no part of it
+        **({"spot": spec.spot.model_dump(exclude={"on_fail"})} if spec.spot.on and edges else {}),
         "helped_by": {s: [h.key, *map(identity, wraps)] for s, (h, wraps) in edges.items()},
         "start": start.key if start else None,
     }
@@ -113,6 +115,7 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         assistant=_wrap(agent, task, own),
         effort=spec.effort,
         gate=spec.gate,
+        spot=spec.spot,
         terms=given,
         helpers={s: (h, functools.partial(_wrap, task=h.task, wraps=wraps)) for s, (h, wraps) in edges.items()},
         start=start,

@@ -15,7 +15,8 @@ from pathlib import Path
 from rrm.errors import GateFailed, RrmError, StoreError, Unfinished
 from rrm.job import Job, assemble_node, is_published, jobs
 from rrm.plan import Study
-from rrm.records import Arm, GateResult, slots
+from rrm.records import Arm, GateResult, SpotResult, slots
+from rrm.spot import told
 from rrm.store import Store
 from rrm.worker import Progress, cores, pool, train
 
@@ -36,7 +37,7 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
                 store.tidy_agents(job.key, "published")
                 store.check_agent(job.key, "published")
         stale = [job for job in wanted if not is_published(store, job.key)]
-        interactive = any(assemble_node(job).evaluator.interactive for job in stale)
+        interactive = any(user.interactive for job in stale for user in assemble_node(job).users())
         count = 1 if interactive else min(workers or cores(), len(stale))
         scheduler = _Scheduler(wanted, store, progress)
         if count <= 1:
@@ -68,7 +69,7 @@ class _Scheduler:
     """Hands out jobs whose needs are published, and gathers what stopped the others."""
 
     def __init__(self, wanted: Sequence[Job], store: Store, progress: Progress | None) -> None:
-        self._store, self._progress = store, progress or (lambda key, stage, done, of: None)
+        self._store, self._progress = store, progress or (lambda key, stage, done, of, words: None)
         self._done = {j.key for j in wanted if is_published(store, j.key)}
         self._waiting = [j for j in wanted if j.key not in self._done]
         self._stopped: list[RrmError] = []
@@ -76,6 +77,7 @@ class _Scheduler:
         for job in wanted:
             if job.key in self._done:
                 self._check_gate(job)
+                self._check_spots(job)
 
     def _ready(self) -> Iterator[Job]:
         for job in list(self._waiting):
@@ -101,13 +103,21 @@ class _Scheduler:
                 )
             )
 
+    def _check_spots(self, job: Job) -> None:
+        """Of a node that arms share, some of which go on where a helper cannot be trusted, the others do not."""
+        results = self._store.read(job.key, "spot", SpotResult).values() if job.spot_stops else ()
+        if failed := [r for r in results if not r.trusted]:
+            self._barred |= {(arm, job.key) for arm in job.spot_stops}
+            self._stopped.append(GateFailed(f"{job.name} ({job.spot_stops[0]}): {told(failed[0])}"))
+
     def _finish(self, job: Job, error: RrmError | None) -> None:
         if error is not None:
             self._stopped.append(error)
             return
         self._done.add(job.key)
         self._check_gate(job)
-        self._progress(job.key, "done", 1, 1)
+        self._check_spots(job)
+        self._progress(job.key, "done", 1, 1, "")
 
     def _raise(self) -> None:
         for kind in (RrmError, Unfinished):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import heapq
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -43,6 +45,8 @@ class Size:
     """Held-out items answered, over all rounds."""
     gate: int
     """Held-out items judged at the gate."""
+    spot: int = 0
+    """Helpers' answers that are checked, over all rounds."""
 
     def units(self, stage: str) -> int:
         """What the time of a stage grows with."""
@@ -51,6 +55,7 @@ class Size:
             "policy": self.steps or self.cases,
             "exam": self.exams,
             "gate": self.gate,
+            "spot": self.spot,
             "save": self.rounds,
         }.get(stage, self.cases)
 
@@ -69,7 +74,7 @@ class Cost(NamedTuple):
     answers are shown once, and a rating is one."""
 
     judgements: int
-    """Comparisons that the evaluator is asked for, the gate's apart."""
+    """Comparisons that the evaluator is asked for, those at the gate and at spot checks apart."""
     gate_judgements: int
     extra_judgements: int
     """Both again, as often as its gate may add a round (`gate.extra_rounds`); in neither of the above."""
@@ -80,6 +85,10 @@ class Cost(NamedTuple):
     seconds: float | None
     """CPU-seconds, roughly; None: it could not be measured."""
     source: Source
+    spot_judgements: int = 0
+    """Comparisons that the helpers' evaluators are asked for at spot checks."""
+    spot_questions: int = 0
+    """What helpers of helpers are asked there."""
 
 
 def size(plan: Plan, name: str) -> Size:
@@ -92,6 +101,7 @@ def size(plan: Plan, name: str) -> Size:
         steps=_steps(node.cast, effort.rounds),
         exams=(effort.rounds + 1) * effort.exam,
         gate=0 if gate.on_fail == "off" else gate.items,
+        spot=effort.rounds * node.spot.items * len(node.helped_by) if node.spot.on else 0,
     )
 
 
@@ -149,6 +159,7 @@ def _cost(job: Job, known: Mapping[str, tuple[Source, dict[str, Rate]]]) -> Cost
     each, each_at_gate = node.evaluator.judgements(shown), node.evaluator.judgements(at_gate)
     source, found = known.get(_shape(job.plan, job.name), ("unknown", {}))
     again = node.gate.extra_rounds if much.gate else 0
+    checks = _checks(node, job.plan.node[job.name].effort, shown)
     return Cost(
         judgements=much.cases * each,
         gate_judgements=much.gate * each_at_gate,
@@ -157,7 +168,20 @@ def _cost(job: Job, known: Mapping[str, tuple[Source, dict[str, Rate]]]) -> Cost
         gate_questions=round(questions(node, at_gate) * much.gate),
         seconds=seconds(found, much) if found else None,
         source=source,
+        spot_judgements=sum(n * max(most_shown(helper) - 1, 1) for helper, n in checks),
+        spot_questions=round(sum(n * questions(helper, most_shown(helper)) for helper, n in checks)),
     )
+
+
+def _checks(node: Node, effort: Effort, shown: int) -> list[tuple[Node, int]]:
+    """Each helper that is asked anything, and how many of its answers are checked at most."""
+    if not node.spot.on:
+        return []
+    asked, rounds = _asked(node, shown), [effort.cases_in(number) for number in range(effort.rounds)]
+    return [
+        (helper, sum(min(node.spot.items, ceil(asked[subtask] * cases)) for cases in rounds))
+        for subtask, (helper, _) in node.helpers.items()
+    ]
 
 
 def _shown(node: Node) -> int:
@@ -167,23 +191,27 @@ def _shown(node: Node) -> int:
 
 
 def questions(node: Node, shown: int, samples: int = SAMPLES) -> float:
-    """How many questions judging a case with so many answers puts to helpers, on average over a few items.
+    """How many questions judging a case with so many answers puts to helpers, on average over a few items."""
+    return sum(_asked(node, shown, samples).values())
+
+
+def _asked(node: Node, shown: int, samples: int = SAMPLES) -> dict[str, float]:
+    """The same by subtask.
 
     What a helper answers may decide what is asked next; the larger count of two tries is taken, in which helpers say
     nothing, or the first answer of their answer set.
     """
-    if not node.helpers:
-        return 0.0
-    counts = [0, 0]
-    for number in range(samples):
+    counts: list[Counter[str]] = [Counter(), Counter()]
+    for number in range(samples if node.helpers else 0):
         item = _some_item(node, number)
         texts = list(node.task.answers(item) or map(str, range(shown)))[:shown]
         responses = tuple(Response(item=item.id, text=text, sample=i) for i, text in enumerate(texts))
         for which, says in enumerate((False, True)):
             asking = node.protocol.assist(node.task, Case(item=item, responses=responses))
             asked = drive(asking, node.might_say if says else lambda _: None)
-            counts[which] += sum(query.subtask in node.helpers for query in asked)
-    return max(counts) / samples
+            counts[which].update(query.subtask for query in asked if query.subtask in node.helpers)
+    most = max(counts, key=Counter.total)
+    return {subtask: most[subtask] / samples for subtask in node.helpers}
 
 
 def _some_item(node: Node, number: int) -> Item:
@@ -240,7 +268,10 @@ def _shrunk(plan: Plan, scale: int) -> Plan:
             parts[role] = use.model_copy(update=few)
         effort = Effort(rounds=2, cases=8 * scale, exam=16 * scale, candidates=node.effort.candidates)
         gate = node.gate.model_copy(update={"items": 4 * scale, "on_fail": _lenient(node.gate.on_fail)})
-        changed = {"cast": cast.model_copy(update=parts), "effort": effort, "gate": gate}
+        spot = node.spot.model_copy(
+            update={"items": min(node.spot.items, 2 * scale), "on_fail": _lenient(node.spot.on_fail)}
+        )
+        changed = {"cast": cast.model_copy(update=parts), "effort": effort, "gate": gate, "spot": spot}
         nodes[name] = node.model_copy(update=changed)
     return plan.model_copy(update={"seed": 0, "node": nodes})
 

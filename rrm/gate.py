@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from rrm.hearing import Hearing
 from rrm.measure import calibration
+from rrm.node import Node
 from rrm.records import Case, GateResult, Item, Response
 from rrm.roles import Assistant, Judged, RewardModel
 from rrm.seed import Seed
 from rrm.training.feedback import choices, compares, favourites
 
-if TYPE_CHECKING:
-    from rrm.level import Level
-    from rrm.node import Node
-
 HANDFUL = 5
 """Answers that a person is shown beside the agent's at the gate, at least."""
 
 
-def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardModel) -> GateResult:
+def stand_at_gate(hearing: Hearing, number: int, agent: Assistant, reward: RewardModel) -> GateResult:
     """Have the user judge the agent's answers to fresh held-out items, beside other answers to them.
 
     *Agreement* is the share of the items that the user judged (an abstention is no verdict) on which the user finds no
@@ -29,23 +27,37 @@ def stand_at_gate(level: Level, number: int, agent: Assistant, reward: RewardMod
     it: an agent that always says the usual thing has none.
     The same judgements, which no training sees, give the reward model's calibration.
     """
-    node, stream, seed = level.node, f"gate-{number}", level.node.seed.at("gate", number)
-    recorded = level.store.read(node.key, f"{stream}/cases", Case)
-    level.watch("gate", 0, node.gate.items)
+    node, stream, seed = hearing.node, f"gate-{number}", hearing.node.seed.at("gate", number)
+    recorded = hearing.store.read(hearing.key, f"{stream}/cases", Case)
+    hearing.watch("gate", 0, node.gate.items, "")
     if recorded:
         cases = list(recorded.values())
     else:
         items = [node.task.sample(seed.at("item", i).rng(), held_out=True) for i in range(node.gate.items)]
         seeds = [seed.at("case", i) for i in range(len(items))]
-        own = agent.respond(items, n=1, seeds=seeds)
-        bare = []
-        for item, [answer], rest, at in zip(items, own, _others(level, agent, items, seeds), seeds, strict=True):
-            texts = list(dict.fromkeys([answer, *rest]))
-            shown = [Response(item=item.id, text=t, agent=node.name, sample=n) for n, t in enumerate(texts)]
-            at.at("order").shuffle(shown)
-            bare.append(Case(item=item, responses=tuple(shown)))
-        cases = level.assist(stream, bare, seed.at("help"))
-    return _result(level, number, level.judge(stream, cases, seed.at("judge")), reward)
+        own = [texts[0] for texts in agent.respond(items, n=1, seeds=seeds)]
+        cases = hearing.assist(stream, beside_others(node, agent, items, own, seeds), seed.at("help"))
+    return _result(node, number, hearing.judge(stream, cases, seed.at("judge")), reward)
+
+
+def beside_others(
+    node: Node, agent: Assistant, items: Sequence[Item], own: Sequence[str], seeds: Sequence[Seed]
+) -> list[Case]:
+    """An agent's own answers to items, each beside what else might be answered; they keep the sample number 0."""
+    if not items:
+        return []
+    others = _others(node, agent, items, seeds)
+    return [
+        _own_among(item, answer, rest, node.name, at)
+        for item, answer, rest, at in zip(items, own, others, seeds, strict=True)
+    ]
+
+
+def _own_among(item: Item, own: str, others: Sequence[str], agent: str, at: Seed) -> Case:
+    texts = dict.fromkeys([own, *others])
+    shown = [Response(item=item.id, text=t, agent=agent, sample=n) for n, t in enumerate(texts)]
+    at.at("order").shuffle(shown)
+    return Case(item=item, responses=tuple(shown))
 
 
 def most_shown(node: Node) -> int:
@@ -61,38 +73,62 @@ def _handful(node: Node) -> int:
     return max(node.effort.candidates, HANDFUL)
 
 
-def _others(level: Level, agent: Assistant, items: Sequence[Item], seeds: Sequence[Seed]) -> Sequence[Sequence[str]]:
+def _others(node: Node, agent: Assistant, items: Sequence[Item], seeds: Sequence[Seed]) -> Sequence[Sequence[str]]:
     """What the agent's answers stand beside. Of a finite answer set, all: beside one other guess, nearly any answer
     looks good. A person, or a set that is not finite, gets a handful of the agent's own other answers."""
-    answers = level.node.task.answers(items[0])
-    if answers is not None and level.node.evaluator.reproducible:
+    answers = node.task.answers(items[0])
+    if answers is not None and node.evaluator.reproducible:
         return [answers] * len(items)
-    few = _handful(level.node)
+    few = _handful(node)
     return [row[:few] for row in agent.propose(items, n=few, seeds=seeds)]
 
 
-def _result(level: Level, number: int, judged: Sequence[Judged], reward: RewardModel) -> GateResult:
-    gate = level.node.gate
-    best = [
+class Tally(NamedTuple):
+    """What a user said of an agent's answers, counted as `stand_at_gate` explains."""
+
+    checked: int
+    agreed: int
+    faults: int
+    found: int
+
+
+def tally(judged: Sequence[Judged], more: Sequence[Judged] = ()) -> Tally:
+    """Count what was said of answers that stood beside others.
+
+    `more` are cases that were chosen, and not drawn, because the usual answer is probably not the best: they count as
+    faults where they are some, and neither say what is usual nor how often the user agrees.
+    """
+    best, chosen = _best(judged), _best(more)
+    common = Counter(text for _, texts in best for text in sorted(texts)).most_common(1)
+    usual = common[0][0] if common else None
+    faults = [(own, texts) for own, texts in [*best, *chosen] if texts and usual not in texts]
+    return Tally(
+        checked=len(best),
+        agreed=sum(own in texts for own, texts in best),
+        faults=len(faults),
+        found=sum(own in texts for own, texts in faults),
+    )
+
+
+def _best(judged: Sequence[Judged]) -> list[tuple[str, frozenset[str]]]:
+    """The agent's answer, and the best ones, of each case of which the user said which they are."""
+    return [
         (next(r.text for r in case.responses if r.sample == 0), favourites(case, feedback))
         for case, feedback in judged
         if compares(case, feedback)
     ]
-    common = Counter(text for _, texts in best for text in sorted(texts)).most_common(1)
-    usual = common[0][0] if common else None
-    agreed = sum(own in texts for own, texts in best)
-    faults = [(own, texts) for own, texts in best if texts and usual not in texts]
-    found = sum(own in texts for own, texts in faults)
+
+
+def _result(node: Node, number: int, judged: Sequence[Judged], reward: RewardModel) -> GateResult:
+    gate, counted = node.gate, tally(judged)
+    agreed = counted.agreed >= gate.agreement * counted.checked
     # An evaluator that says nothing has let nothing pass.
-    fine = bool(best) and agreed >= gate.agreement * len(best) and found >= gate.recall * len(faults)
+    fine = counted.checked > 0 and agreed and counted.found >= gate.recall * counted.faults
     log_loss, error, temperature = _calibration(judged, reward)
     return GateResult(
         moment=f"round-{number}",
         passed=fine,
-        checked=len(best),
-        agreed=agreed,
-        faults=len(faults),
-        found=found,
+        **counted._asdict(),
         agreement_needed=gate.agreement,
         recall_needed=gate.recall,
         log_loss=log_loss,

@@ -26,6 +26,8 @@ class Job:
     """Labels of the arms that share it."""
     stops: tuple[str, ...] = ()
     """Those of them that go no further if it fails its gate."""
+    spot_stops: tuple[str, ...] = ()
+    """Those of them that go no further than where its spot checks find a helper that cannot be trusted."""
 
 
 def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
@@ -48,7 +50,13 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             before = found.get(node.key)
             job = before or Job(node.key, name, said.plan, needs, ())
             stops = (arm.label,) if node.gate.on_fail == "stop" else ()
-            found[node.key] = replace(job, arms=(*job.arms, arm.label), stops=(*job.stops, *stops))
+            spot_stops = (arm.label,) if node.spot.on and node.spot.on_fail == "stop" else ()
+            found[node.key] = replace(
+                job,
+                arms=(*job.arms, arm.label),
+                stops=(*job.stops, *stops),
+                spot_stops=(*job.spot_stops, *spot_stops),
+            )
     return list(found.values()), arms
 
 

@@ -33,7 +33,7 @@ ROLES: Mapping[str, Registry[Any]] = {
 }
 """Keys of a cast that name one component."""
 
-SHARED = ("cast", "effort", "gate")
+SHARED = ("cast", "effort", "gate", "spot")
 """Tables that may stand above the nodes, as defaults in a plan or a family, and as changes in an arm."""
 
 
@@ -140,8 +140,7 @@ def _use(table: Raw, role: str) -> str:
 def _worded(table: Raw) -> Raw:
     """`gate = "stop"`, `protocol = "unassisted"` and `task = "column-sum"` written out, so that they can be merged."""
     found, cast_ = dict(table), table.get("cast")
-    if isinstance(table.get("gate"), str):
-        found["gate"] = {"on_fail": table["gate"]}
+    found |= {key: {"on_fail": table[key]} for key in ("gate", "spot") if isinstance(table.get(key), str)}
     if isinstance(table.get("task"), str):
         found["task"] = {"use": table["task"]}
     if isinstance(cast_, dict):
@@ -188,7 +187,7 @@ def assignment(change: str) -> tuple[str, object]:
         raise PlanError(f"--set {change!r}: --set changes every arm that is run; for one alone, write {instead}")
     if head == "fast":
         raise PlanError(f"--set {change!r}: --set is laid over [fast] too: write --set {rest or 'KEY'}={text.strip()}")
-    if isinstance(value, list) and value and (head == "seed" or (head in ("effort", "gate") and rest)):
+    if isinstance(value, list) and value and (head == "seed" or (head in ("effort", "gate", "spot") and rest)):
         raise PlanError(f"--set {change!r}: to run at several values, write --set 'vary.{key}={text.strip()}'")
     return key, value
 

@@ -6,18 +6,19 @@ there and ends with the same bytes (Leike et al. 2018, section 3.2, for the recu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import process_time
 
-from rrm.asking import Helper, Helpers, Wave, ask_all
-from rrm.errors import ComponentError, Unfinished, told_of
+from rrm.errors import ComponentError, GateFailed, told_of
 from rrm.exam import baselines, exam
 from rrm.gate import stand_at_gate
+from rrm.hearing import Hearing, Watch, serving
 from rrm.node import Node, Published, load, prepared, published, save
-from rrm.records import FEEDBACK, Case, Exam, Exhibit, Feedback, GateResult, Item, Response
-from rrm.roles import Assistant, Judged, RewardModel, SoFar, Task, Turn
+from rrm.records import Case, Exam, GateResult, Item, Response
+from rrm.roles import Assistant, Judged, RewardModel, SoFar, Turn
 from rrm.seed import Seed
+from rrm.spot import SpotCheck, told
 from rrm.store import Store
 from rrm.training.feedback import favourite
 from rrm.training.objective import objective
@@ -25,27 +26,34 @@ from rrm.training.objective import objective
 Unsettled = tuple[Item, frozenset[str]]
 """An item, and the answers to it that were shown without any being marked."""
 
-Watch = Callable[[str, int, int], None]
-"""Told where a level is: what it does, how much of it is done, out of how much."""
-
 
 class Level:
     """Trains one node's agent, or finds it trained."""
 
-    def __init__(self, node: Node, store: Store, watch: Watch = lambda stage, done, of: None) -> None:
-        self.node, self.store, self.watch = node, store, watch
+    def __init__(
+        self,
+        node: Node,
+        store: Store,
+        watch: Watch = lambda stage, done, of, words: None,
+        *,
+        stops: bool = False,
+    ) -> None:
+        """With `stops`, the level ends where spot checks find a helper that cannot be trusted."""
+        self.node, self.store, self._told, self._stops = node, store, watch, stops
         self._seconds: dict[str, float] = {}
-        self._helpers = {
-            subtask: Helper(helper.name, wrap(published(helper, store).assistant), _question(node.task, subtask))
-            for subtask, (helper, wrap) in node.helpers.items()
-        }
+        self.hearing = Hearing(node, node.key, store, serving(node, store), watch, self._clock)
+        self._spots = [SpotCheck(self.hearing, subtask) for subtask in node.helpers] if node.spot.on else []
+
+    def watch(self, stage: str, done: int, of: int, words: str = "") -> None:
+        """Say where the level is."""
+        self._told(stage, done, of, words)
 
     # -- the loop -----------------------------------------------------------------------------------------------
 
     def train(self) -> None:
         """Go through the rounds (from wherever an earlier run stopped), stand at the gate, publish.
 
-        Raises Unfinished where cases wait for a person.
+        Raises Unfinished where cases wait for a person, GateFailed where it is to stop for what spot checks find.
         """
         node, gate = self.node, self.node.gate
         agent, reward = self._beginning()
@@ -79,7 +87,8 @@ class Level:
         node, stream = self.node, str(turn.number)
         recorded = self.store.read(node.key, f"{stream}/cases", Case)
         cases = list(recorded.values()) if recorded else self._draw(turn, agent, reward, before)
-        return self.judge(stream, cases, node.seed.at("round", turn.number, "judge"))
+        self._spot_check(turn.number, cases)
+        return self.hearing.judge(stream, cases, node.seed.at("round", turn.number, "judge"))
 
     def learn(
         self, turn: Turn, judged: Sequence[Judged], agent: Assistant, reward: RewardModel | None, *, refit: bool = True
@@ -134,7 +143,8 @@ class Level:
             shown = self._candidates(known, items, rejected, seeds)
             bare = [_bare(item, texts, node.name, at) for item, texts, at in zip(items, shown, seeds, strict=True)]
         self.watch("ask", turn.number, turn.of)
-        return self.assist(stream, bare, seed.at("help") if node.effort.fresh != "run" else node.seed.at("help"))
+        shared = node.effort.fresh == "run"
+        return self.hearing.assist(stream, bare, node.seed.at("help") if shared else seed.at("help"))
 
     def _candidates(
         self, known: SoFar, items: Sequence[Item], rejected: Mapping[str, Unsettled], seeds: Sequence[Seed]
@@ -147,65 +157,18 @@ class Level:
         fresh = [sorted(texts, key=no.__contains__) if no else texts for texts, no in zip(proposed, seen, strict=True)]
         return selection.narrow(items, fresh, wanted, so_far=known)
 
-    def assist(self, stream: str, bare: Sequence[Case], seed: Seed) -> list[Case]:
-        """Gather the protocol's exhibits, recording each wave of answers before it is used; record the cases."""
-        node, key = self.node, self.node.key
-
-        def record(number: int, wave: Wave) -> None:
-            with self._clock("record"):
-                self.store.write(
-                    key, f"{stream}/answers/{number}", ((i, e) for i, e in enumerate(wave) if e is not None)
+    def _spot_check(self, number: int, cases: Sequence[Case]) -> None:
+        """Before anybody relies on what helpers said of these cases, a little of it is checked."""
+        for check in self._spots:
+            with self._clock("spot"):
+                result = check.of_round(number, cases)
+            words = told(result)
+            self.watch("spot" if result.trusted else "alarm", number, self.node.effort.rounds, words)
+            if self._stops and not result.trusted:
+                raise GateFailed(
+                    f"{words}. Train {result.helper} better, or mend what stands before it; or set "
+                    'spot = "warn" to go on regardless.'
                 )
-
-        def recorded(number: int, size: int) -> Wave | None:
-            found = self.store.read(key, f"{stream}/answers/{number}", Exhibit)
-            return [found.get(i) for i in range(size)] if found else None
-
-        with self._clock("ask"):
-            node.task.foresee(bare)
-            helpers = Helpers(self._helpers, seed=seed, fresh=node.effort.fresh)
-            exhibits = ask_all(
-                (node.protocol.assist(node.task, case) for case in bare), helpers, record=record, recorded=recorded
-            )
-        cases = [
-            Case(item=c.item, responses=c.responses, exhibits=e, place=f"{stream}/{i}")
-            for i, (c, e) in enumerate(zip(bare, exhibits, strict=True))
-        ]
-        with self._clock("record"):
-            self.store.append(key, f"{stream}/cases", cases, first=0)
-        return cases
-
-    def judge(self, stream: str, cases: Sequence[Case], seed: Seed) -> list[Judged]:
-        """The evaluator's feedback on each case: what is recorded already, and the rest as it arrives.
-
-        Raises Unfinished if the evaluator stops early, ComponentError if it speaks of a case it was not given.
-        """
-        node, place = self.node, {case.id: i for i, case in enumerate(cases)}
-        done: dict[int, Feedback] = self.store.read(node.key, f"{stream}/feedback", FEEDBACK)
-        waiting = [case for i, case in enumerate(cases) if i not in done]
-        if waiting:
-            told = len(done)
-            with self._clock("judge"):
-                batch: list[tuple[int, Feedback]] = []
-                for feedback in node.evaluator.judge(node.task, waiting, seed=seed, done=told):
-                    where = place.get(feedback.case)
-                    if where is None or where in done:
-                        raise ComponentError(f"{node.evaluator.name()!r} judged a case that it was not given, or twice")
-                    done[where] = feedback
-                    batch.append((where, feedback))
-                    self.watch("judge", len(done), len(cases))
-                    if not node.evaluator.reproducible or len(batch) >= 1000:
-                        self.store.write(node.key, f"{stream}/feedback", batch)
-                        batch = []
-            with self._clock("record"):
-                self.store.write(node.key, f"{stream}/feedback", batch)
-        if missing := len(cases) - len(done):
-            which = f"round {stream}" if stream.isdigit() else "its gate"
-            raise Unfinished(
-                f"{node.name}, {which}: {missing} of {len(cases)} cases still wait for a verdict. What was judged is "
-                "kept: run the same command again to go on."
-            )
-        return [(case, done[i]) for i, case in enumerate(cases)]
 
     def _gate(self, number: int, agent: Assistant, reward: RewardModel | None) -> bool:
         moment = f"round-{number}"
@@ -214,7 +177,7 @@ class Level:
             if reward is None:
                 raise ComponentError(f"{self.node.name}: {moment} has no reward model to stand at the gate with")
             with self._clock("gate"):
-                done[moment] = stand_at_gate(self, number, agent, reward)
+                done[moment] = stand_at_gate(self.hearing, number, agent, reward)
                 self.store.append(self.node.key, "gate", [done[moment]])
         return done[moment].passed
 
@@ -258,7 +221,3 @@ def _bare(item: Item, texts: Sequence[str], agent: str, seed: Seed) -> Case:
     return Case(
         item=item, responses=tuple(Response(item=about, text=t, agent=agent, sample=n) for n, t in enumerate(distinct))
     )
-
-
-def _question(task: Task, subtask: str) -> str:
-    return next((s.question for s in task.subtasks if s.name == subtask), "")

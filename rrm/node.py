@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from rrm.plan import Effort, Gate
+from rrm.plan import Effort, Gate, Spot
 from rrm.records import Exhibit, Query
 from rrm.roles import (
     Assistant,
@@ -43,10 +43,20 @@ class Node:
     policy: PolicyTrainer
     effort: Effort
     gate: Gate
+    spot: Spot = field(default_factory=Spot)
     terms: Sequence[GivenTerm] = ()
     helpers: Mapping[str, tuple[Node, Callable[[Assistant], Assistant]]] = field(default_factory=dict)
     """Subtask to the node that serves it, and what wraps its agent on the way."""
     start: Node | None = None
+
+    @property
+    def level(self) -> int:
+        """How many nodes stand below it, one upon the other."""
+        return 1 + max((helper.level for helper, _ in self.helpers.values()), default=-1)
+
+    def users(self) -> list[Evaluator]:
+        """Who is asked while it is trained: its evaluator, and those of helpers whose answers it checks."""
+        return [self.evaluator, *(h.evaluator for h, _ in self.helpers.values() if self.spot.on)]
 
     def needs(self) -> list[Node]:
         """The nodes that must be published before: its helpers, and the one that it starts from."""

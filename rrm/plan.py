@@ -23,7 +23,7 @@ from rrm.roles import Component
 
 C = TypeVar("C", bound=Component)
 
-IN_A_FILE = ("cast", "effort", "gate", "family", "arm", "vary", "fast")
+IN_A_FILE = ("cast", "effort", "gate", "spot", "family", "arm", "vary", "fast")
 """Keys that may stand on top of a plan's file: they are laid over its nodes before it is a plan."""
 
 MOST = 10_000_000
@@ -126,6 +126,27 @@ class Gate(Record):
         return {"on_fail": value} if isinstance(value, str) else value
 
 
+class Spot(Record):
+    """Random checks of what helpers say while a node is trained. They ask the helper's own user, never the truth."""
+
+    on_fail: Literal["warn", "stop", "off"] = "warn"
+    items: int = Field(default=0, ge=0, le=MOST)
+    """Answers of each helper that are checked in a round; 0: none."""
+    agreement: float = Field(default=0.9, ge=0, le=1)
+    """Share of the answers than which its user should find no other better."""
+    recall: float = Field(default=0.75, ge=0, le=1)
+    """Share of the uncommon answers that it should find."""
+
+    @property
+    def on(self) -> bool:
+        return self.items > 0 and self.on_fail != "off"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word_will_do(cls, value: object) -> object:
+        return {"on_fail": value} if isinstance(value, str) else value
+
+
 class HelpedBy(Record):
     """The node that serves a subtask, and what stands between."""
 
@@ -145,6 +166,7 @@ class NodePlan(Record):
     cast: Cast = Field(default_factory=Cast)
     effort: Effort = Effort()
     gate: Gate = Gate()
+    spot: Spot = Spot()
 
     @field_validator("helped_by", mode="before")
     @classmethod
@@ -167,6 +189,12 @@ class Plan(Record):
         for use in self.uses():
             use._folder = self.folder
         return self
+
+    def users(self, name: str) -> list[Use]:
+        """Who is asked while a node is trained: its evaluator, and those of helpers whose answers it checks."""
+        node = self.node[name]
+        checked = [h.node for h in node.helped_by.values()] if node.spot.on else []
+        return [node.cast.evaluator, *(self.node[h].cast.evaluator for h in dict.fromkeys(checked))]
 
     def uses(self) -> Iterator[Use]:
         """Every component that it names."""

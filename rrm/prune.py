@@ -66,10 +66,11 @@ def _counting(store: Store, slot: list[Arm]) -> list[Arm]:
 def _unique(arm: Arm, name: str) -> bool:
     """Where it is not known, yes: the code of a file that a record names is not run to find out."""
     try:
-        use = plan_of(arm).node[name].cast.evaluator
-        if in_file(use.use):
+        users = plan_of(arm).users(name)
+        if any(in_file(use.use) for use in users):
             return True
-        evaluator = use.build(EVALUATORS, name)
-        return not evaluator.reproducible or bool(evaluator.reads())  # what it says again stands in a file: `replay`
+        evaluators = [use.build(EVALUATORS, name) for use in users]
+        # what `replay` says again stands in a file
+        return any(not e.reproducible or bool(e.reads()) for e in evaluators)
     except (RrmError, ValueError):
         return True

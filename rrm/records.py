@@ -325,6 +325,28 @@ class GateResult(Record):
     """What the reward would have to be divided by to be best calibrated."""
 
 
+class SpotResult(Record):
+    """What spot checks of one helper came to, up to and with one round in which it helped."""
+
+    moment: str
+    """"round-4"."""
+    subtask: str
+    helper: str
+    """The node whose agent serves the subtask: its own user is asked what its answers are worth."""
+    checked: int
+    """Answers, of those that were drawn from all, which the user judged beside others."""
+    agreed: int
+    """Those of them than which the user found no other answer better, or as good."""
+    faults: int
+    """Checked answers, also chosen ones, to questions whose best answer, to the user, is not the most common one."""
+    found: int
+    """Faults on which the helper gave the user's answer."""
+    agreement_needed: float
+    recall_needed: float
+    trusted: bool
+    """Whether neither share was shown to be less than what is needed, in this round or before."""
+
+
 class Arm(Record):
     """One arm of a study, at one setting of what varies: an entry of the stream ("study", "arms")."""
 

@@ -17,13 +17,15 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
-from rrm.errors import RrmError, blamed
+from rrm.errors import GateFailed, RrmError, blamed
+from rrm.hearing import Watch
 from rrm.job import Job, assemble_node
-from rrm.level import Level, Watch
+from rrm.level import Level
 from rrm.store import Store
 
-Progress = Callable[[str, str, int, int], None]
-"""Told of a node (by key): what it does, how much of it is done, out of how much."""
+Progress = Callable[[str, str, int, int, str], None]
+"""Told of a node (by key): what it does, how much of it is done, out of how much, and what there is to say of it: at
+"spot" how its helpers stand, at "alarm" that one cannot be trusted."""
 
 _DIED = (
     "a worker process ended without a word (killed, or out of memory?). Run the same command again, perhaps with fewer "
@@ -44,8 +46,12 @@ def train(job: Job, store: Store, watch: Watch) -> None:
             f"{job.name} ({job.arms[0]}): the code of a component, or a file that one reads, was changed after the "
             "run began. Run the same command again: what is trained under the old code stays as it is."
         )
-    with blamed(f"{job.name} ({job.arms[0]})"), one_thread():
-        Level(node, store, watch).train()
+    who = f"{job.name} ({job.arms[0]})"
+    with blamed(who), one_thread():
+        try:
+            Level(node, store, watch, stops=set(job.spot_stops) == set(job.arms)).train()
+        except GateFailed as error:
+            raise GateFailed(f"{who}: {error}") from None
 
 
 def cores() -> int:
@@ -136,10 +142,10 @@ def _work(job: Job) -> None:
         few_collections()
         _worker["settled"] = True
 
-    def watch(stage: str, done: int, of: int) -> None:
-        mark = [stage, done * 50 // max(of, 1)]
+    def watch(stage: str, done: int, of: int, words: str) -> None:
+        mark = [stage, done * 50 // max(of, 1), words]
         if mark != last:  # a message for every case would cost more than the case
             last[:] = mark
-            _worker["events"].put((job.key, stage, done, of))
+            _worker["events"].put((job.key, stage, done, of, words))
 
     train(job, _worker["store"], watch)

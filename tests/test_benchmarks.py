@@ -19,6 +19,7 @@ RUNS = {
     "level": ["--sets", "effort.cases=4", "effort.rounds=1", "effort.exam=8", *TINY],
     "start": ["--repeats", "1"],
     "gridworlds": ["--worlds", "containment", "--steps", "1024", "--iterations", "1", "--repeats", "1"],
+    "ablation": ["what a step led to", "--fast", "--seeds", "0", "--worlds", "containment", "--out", "ablation"],
     "bars": ["helper-errors", "--fast", "--workers", "1", "--out", "bars"],
 }
 
@@ -26,7 +27,7 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_benchmark_prints_what_it_found(name: str, tmp_path: Path) -> None:
     paths = [ROOT, ROOT / "tasks", ROOT / "assistants", *filter(None, [os.environ.get("PYTHONPATH")])]
-    given = [str(tmp_path / word) if word in ("asking.svg", "bars") else word for word in RUNS[name]]
+    given = [str(tmp_path / word) if word in ("asking.svg", "ablation", "bars") else word for word in RUNS[name]]
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--json", *given],
         cwd=ROOT,

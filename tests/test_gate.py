@@ -57,7 +57,7 @@ def at_the_gate(
     budget = {"handwriting": 1, "letter_count": 4, "glossary": 1}[config]
     evaluator = EVALUATORS.build("simulated", {"budget": budget, **user})
     node = replace(node, gate=gate, evaluator=evaluator)
-    return stand_at_gate(Level(node, Store(tmp_path)), 0, Sometimes(node, share, constant), Wins({}))
+    return stand_at_gate(Level(node, Store(tmp_path)).hearing, 0, Sometimes(node, share, constant), Wins({}))
 
 
 @pytest.mark.parametrize(

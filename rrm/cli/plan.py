@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rrm.store import Store
 
 
+SPOTS = ("spot_judgements", "spot_questions")
+
+
 @app.command()
 def plan(
     plan: PlanFile,
@@ -69,7 +72,7 @@ def plan(
     known = {key: s for key, s in spent.items() if s is not None}
     count = workers or cores()
     whole = elapsed(known, {job.key: job.needs for job in wanted}, count) if len(known) == len(spent) else None
-    counts = ("judgements", "gate_judgements", "extra_judgements", "helper_questions", "gate_questions")
+    counts = ("judgements", "gate_judgements", "extra_judgements", "helper_questions", "gate_questions", *SPOTS)
     total: dict[str, Any] = {name: sum(getattr(c, name) for c in cost.values()) for name in counts}
     total |= {"nodes": len(stale), "cpu_seconds": sum(known.values()) if len(known) == len(spent) else None}
     total |= {"seconds": whole, "workers": count}
@@ -106,6 +109,11 @@ def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folde
         f"(and {total['gate_judgements']:,} at gates), {total['helper_questions']:,} questions to helpers "
         f"(and {total['gate_questions']:,} at gates)."
     ]
+    if total["spot_judgements"]:
+        lines.append(
+            f"Spot checks of helpers come on top: at most {total['spot_judgements']:,} judgements and "
+            f"{total['spot_questions']:,} questions."
+        )
     if total["extra_judgements"]:
         lines.append(
             f"Rounds that gates may add come on top: at most {total['extra_judgements']:,} judgements more, with their "

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _BEGINS = {"baselines": 0.0, "answer": 0.0, "ask": 0.05, "judge": 0.15, "reward": 0.3, "policy": 0.65, "gate": 0.95}
 """How far a round is when a stage of it begins: a guess, for a bar that moves."""
 
+ALARM = "! "
+
 
 @contextmanager
 def telling(wanted: Sequence[Job], store: Store, *, quiet: bool) -> Iterator[Progress]:
@@ -33,7 +35,7 @@ def telling(wanted: Sequence[Job], store: Store, *, quiet: bool) -> Iterator[Pro
     if kept := len(wanted) - len(stale):
         console.print(Text(f"{kept} of {len(wanted)} nodes are trained already"))
     # a person at the terminal is asked on standard error too: bars would draw over the questions
-    asked = any(job.plan.node[job.name].cast.evaluator.kind(EVALUATORS).interactive for job in stale)
+    asked = any(user.kind(EVALUATORS).interactive for job in stale for user in job.plan.users(job.name))
     if quiet or asked or not stale or not console.is_terminal:
         yield _Lines(stale, console)
         return
@@ -54,12 +56,29 @@ def described(job: Job) -> str:
 class _Lines:
     def __init__(self, stale: Sequence[Job], console: Console) -> None:
         self._jobs, self._console, self._done = {job.key: job for job in stale}, console, 0
+        self._found: dict[str, dict[str, str]] = {}  # of a node, what spot checks came to, by which they are
 
-    def __call__(self, key: str, stage: str, done: int, of: int) -> None:
-        if stage == "done" and key in self._jobs:
+    def __call__(self, key: str, stage: str, done: int, of: int, words: str = "") -> None:
+        if key not in self._jobs:
+            return
+        if stage in ("spot", "alarm") and words:
+            self._spot(key, words, alarm=stage == "alarm")
+        if stage == "done":
             self._done += 1
-            self._console.print(Text(f"[{self._done}/{len(self._jobs)}] trained {described(self._jobs[key])}"))
-            sys.stderr.flush()
+            self._say(f"[{self._done}/{len(self._jobs)}] trained {described(self._jobs[key])}")
+            for told in self._found.get(key, {}).values():
+                self._say(f"  {told}")
+
+    def _spot(self, key: str, words: str, *, alarm: bool) -> None:
+        """An alarm is told as it comes, and once; how all else stands, when the node is done."""
+        found, which = self._found.setdefault(key, {}), words.partition(":")[0]
+        if alarm and not found.get(which, "").startswith(ALARM):
+            self._say(f"{ALARM}{described(self._jobs[key])}: {inert(words, 300)}", style="bold red")
+        found[which] = f"{ALARM if alarm else ''}{inert(words, 300)}"
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True)
+        sys.stderr.flush()
 
 
 class _Bars:
@@ -70,14 +89,18 @@ class _Bars:
         self._all = bars.add_task("all nodes", total=len(stale))
         self._running: dict[str, TaskID] = {}
         self._round: dict[str, int] = {}
-        self._last: dict[str, tuple[str, int]] = {}
+        self._last: dict[str, tuple[str, int, str]] = {}
+        self._spots: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, key: str, stage: str, done: int, of: int) -> None:
+    def __call__(self, key: str, stage: str, done: int, of: int, words: str = "") -> None:
         with self._lock:
-            if key not in self._jobs or self._last.get(key) == (mark := (stage, done * 50 // max(of, 1))):
+            if key not in self._jobs or self._last.get(key) == (mark := (stage, done * 50 // max(of, 1), words)):
                 return
             self._last[key] = mark
+            if stage in ("spot", "alarm"):
+                self._lines(key, stage, done, of, words)
+                self._spots[key] = words or self._spots.get(key, "")
             self._advance(key, stage, done, of)
 
     def _advance(self, key: str, stage: str, done: int, of: int) -> None:
@@ -96,5 +119,7 @@ class _Bars:
         at = self._round.get(key, 0)
         share = 0.15 * done / max(of, 1) if stage == "judge" else 0.0
         words = f"{described(job)}: round {at} ({rounds} in all), {stage}"
+        if spots := self._spots.get(key):
+            words += f"\n  {inert(spots, 120)}"
         part = self._running[key]
         bars.update(part, description=words, completed=min(at + _BEGINS.get(stage, 0.0) + share, rounds))

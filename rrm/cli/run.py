@@ -66,7 +66,7 @@ def _warn_of_judging_anew(wanted: Sequence[Job], store: Store) -> None:
     from rrm.registry import EVALUATORS
 
     stale = [job for job in wanted if not is_published(store, job.key) and not store.streams(job.key)]
-    asked = [job for job in stale if job.plan.node[job.name].cast.evaluator.kind(EVALUATORS).interactive]
+    asked = [job for job in stale if any(u.kind(EVALUATORS).interactive for u in job.plan.users(job.name))]
     if not asked:
         return
     why = reasons(wanted, store)
@@ -91,9 +91,9 @@ def _judged_before(job: Job, store: Store) -> int:
             continue
         try:
             plan = plan_of(arm)
-            evaluator = plan.node[job.name].cast.evaluator
-            strange = in_file(evaluator.use) and not plan.files() <= job.plan.files()  # its code is not run
-            if not strange and evaluator.kind(EVALUATORS).interactive:
+            users = plan.users(job.name)
+            strange = any(in_file(u.use) for u in users) and not plan.files() <= job.plan.files()  # its code is not run
+            if not strange and any(u.kind(EVALUATORS).interactive for u in users):
                 keys.add(key)
         except RrmError:  # of another version of rrm, or of components that are not here
             continue

@@ -12,11 +12,12 @@ from rrm.errors import RrmError, StoreError
 from rrm.graph import TaskGraph
 from rrm.inert import inert
 from rrm.measure import Figure, t_interval
-from rrm.records import Arm
+from rrm.records import Arm, SpotResult
 from rrm.registry import in_file, located
 from rrm.report.reading import Reading
 from rrm.report.study import GraphOf, Run, Study, growth, performance_share
 from rrm.report.verdict import Verdict, limits, verdicts
+from rrm.spot import agreement, recall
 from rrm.store import Store
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         more["performance_share"] = _round(performance_share(study, run, node))
     if task is not None:
         more |= task.about()
-        if reading.work is not None:
-            more[task.work_name] = reading.work
+        more |= _work(run, node, reading)
     return {
         "level": run.graph.level_of().get(node),
         "task": run.graph.tasks[node].name() if node in run.graph.tasks else None,
@@ -165,6 +165,9 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "gate_judgements": reading.gate_judgements,
         "gate_questions": reading.gate_questions,
         "gate_detail": None if gate is None else gate.model_dump(),
+        "spot": {subtask: _spot(result) for subtask, result in reading.spots.items()} or None,
+        "spot_judgements": reading.spot_judgements,
+        "spot_questions": reading.spot_questions,
         "curve": [{"round": n, **(_figure(f) or {})} for n, f in reading.curve] or None,
         "judge_curve": [{"round": n, **(_figure(f) or {})} for n, f in reading.judge_curve] or None,
         "error_kind": ", ".join(sorted({e.kind or e.use for e in errors})) or None,
@@ -174,6 +177,23 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "measure_curves": curves or None,
         "repeated_items": _round(reading.repeats),
     }
+
+
+def _work(run: Run, node: str, reading: Reading) -> dict[str, int]:
+    """What users did, in each one's unit: the node's own, and those of the helpers that it checked."""
+    done: dict[str, int] = {}
+    helpers = run.graph.helpers_of(node)
+    told = [(node, reading.work), *((helpers[s], work) for s, work in reading.spot_work.items() if s in helpers)]
+    for asked, work in told:
+        if work is not None:
+            unit = run.graph.tasks[asked].work_name
+            done[unit] = done.get(unit, 0) + work
+    return done
+
+
+def _spot(result: SpotResult) -> dict[str, Any]:
+    told = result.model_dump(exclude={"subtask", "moment"})
+    return {**told, "agreement": _figure(agreement(result)), "recall": _figure(recall(result))}
 
 
 def _gap(study: Study, node: str) -> dict[str, Any] | None:

@@ -8,12 +8,28 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rrm.figures import bounds, number, signed
 from rrm.inert import inert
-from rrm.measure import MIN_GAP, Figure, t_interval
+from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval
 from rrm.picture import Series, graph_svg, line_chart_svg, short
+from rrm.records import SpotResult
 from rrm.report.shown import Shown
-from rrm.report.study import ORACLE, RECURSIVE, UNASSISTED, Get, Run, Study, cell, families, gates, growth, mean_of
-from rrm.report.verdict import NEGLIGIBLE, Verdict, bounds, limits, number, signed
+from rrm.report.study import (
+    ORACLE,
+    RECURSIVE,
+    UNASSISTED,
+    Get,
+    Run,
+    Study,
+    cell,
+    families,
+    gates,
+    growth,
+    mean_of,
+    spots,
+)
+from rrm.report.verdict import NEGLIGIBLE, Verdict, limits
+from rrm.spot import agreement, recall
 
 _ORDER = {RECURSIVE: 0, UNASSISTED: 1, ORACLE: 2}
 """Arms that every study has keep their colours from page to page."""
@@ -154,26 +170,43 @@ def _row(name: str, runs: Sequence[Run], node: str, colour: int) -> dict[str, An
         "arm": short(name, 80),
         "colour": colour,
         "figures": {
-            column: None if (f := cell(runs, node, get)) is None else {"mean": number(f.mean), "bounds": bounds(f)}
-            for column, get in _COLUMNS.items()
+            column: _shown(cell(runs, node, get)) for column, get in _COLUMNS.items()
         },
         "growth": signed(grew) if grew else None,
         "gate": None if not stood else f"{passed} of {stood}",
         "failed": passed < stood,
         "agreement": _share(sum(g.agreed for g in results), sum(g.checked for g in results)),
         "recall": _share(sum(g.found for g in results), sum(g.faults for g in results)),
+        "spots": [_spot(helper, subtask, found) for (helper, subtask), found in spots(runs, node).items()],
         "log_loss": _average([g.log_loss for g in results]),
         "calibration": _average([g.calibration_error for g in results]),
         "temperature": _average([g.temperature for g in results]),
         "counts": [
             _count(mean_of(runs, node, get))
             for get in (
-                lambda r: r.judgements, lambda r: r.gate_judgements, lambda r: r.helper_questions,
-                lambda r: r.helper_distinct, lambda r: r.cpu,
+                lambda r: r.judgements, lambda r: r.gate_judgements, lambda r: r.spot_judgements,
+                lambda r: r.helper_questions, lambda r: r.helper_distinct, lambda r: r.cpu,
             )
         ],
         "errors": sorted({short(f"{e.helper}: {e.words()}", 120) for run in runs for e in run.helper_errors(node)}),
     }  # fmt: skip
+
+
+def _spot(helper: str, subtask: str, results: Sequence[SpotResult]) -> dict[str, Any]:
+    good = sum(r.trusted for r in results)
+    return {
+        "helper": short(f"{helper} ({subtask})", 80),
+        "trusted": f"{good} of {len(results)}",
+        "failed": good < len(results),
+        "agreement": _shown(over_seeds([f for r in results if (f := agreement(r))])),
+        "recall": _shown(over_seeds([f for r in results if (f := recall(r))])),
+        "checked": sum(r.checked for r in results),
+        "faults": sum(r.faults for r in results),
+    }
+
+
+def _shown(f: Figure | None) -> dict[str, str] | None:
+    return None if f is None else {"mean": number(f.mean), "bounds": bounds(f)}
 
 
 _COLUMNS: dict[str, Get] = {

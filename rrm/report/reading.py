@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from rrm import measure
 from rrm.errors import ComponentError
 from rrm.measure import Figure
-from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record
+from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record, SpotResult
 from rrm.roles import Task
 from rrm.store import Store
 
@@ -86,6 +86,12 @@ class Reading:
     gate: GateResult | None = None
     gate_judgements: int | None = None
     gate_questions: int | None = None
+    spots: Mapping[str, SpotResult] = field(default_factory=dict)
+    """By subtask, what spot checks of the helper came to in all rounds."""
+    spot_judgements: int | None = None
+    spot_questions: int | None = None
+    spot_work: Mapping[str, int] = field(default_factory=dict)
+    """By subtask, the steps of work that the helper's user did for them, where its task counts them."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """CPU-seconds by stage."""
     measures: Mapping[str, Figure] = field(default_factory=dict)
@@ -93,7 +99,7 @@ class Reading:
     measure_curves: Mapping[str, Sequence[tuple[int, Figure]]] = field(default_factory=dict)
     """The same over the rounds."""
     work: int | None = None
-    """Steps of work that the user did in all, at the gate too, where the task counts them."""
+    """Steps of work that the user did, at the gate too, where the task counts them."""
     repeats: float | None = None
     """Share of the last exam's items that stood in it before: they count as often, but tell nothing new."""
     exhaustive: bool = False
@@ -158,6 +164,7 @@ def read_node(store: Store, key: str, task: Task) -> Reading:
     _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task)
     _rounds(reading, store, key, streams, truth)
     _at_gate(reading, store, key, streams)
+    _spot_checks(reading, store, key, streams)
     reading.seconds = store.spent(key)
     return reading
 
@@ -226,7 +233,7 @@ def _figure_of(values: Sequence[float]) -> Figure | None:
 
 
 def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: _Truth) -> None:
-    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith("gate-")]
+    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith(("gate-", "spot-"))]
     if not names:
         return
     shown: dict[str, bool] = defaultdict(bool)
@@ -241,7 +248,7 @@ def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], tr
             shown[case.item.prompt] |= 1 in truths[i]
         said: dict[int, Feedback] = store.read(key, f"{name}/feedback", FEEDBACK)
         comparisons += sum(f.comparisons for f in said.values())
-        _count_work(reading, said)
+        reading.work = _with_work(reading.work, said)
         answered, silent = answered + len(said), silent + sum(isinstance(f, Abstention) for f in said.values())
         here = _agreement(reading, name, said, cases, truths)
         if found := measure.judge_accuracy(here):
@@ -283,24 +290,53 @@ def _agreement(
     return found + [measure.rated_agreement(given) for given in ratings.values()]
 
 
-def _count_work(reading: Reading, said: Mapping[int, Feedback]) -> None:
-    """Add what the user did for these verdicts."""
+def _with_work(known: int | None, said: Mapping[int, Feedback]) -> int | None:
+    """What the user did before, and for these verdicts."""
     done = [f.work for f in said.values() if f.work is not None]
-    if done:
-        reading.work = (reading.work or 0) + sum(done)
+    return (known or 0) + sum(done) if done else known
 
 
 def _at_gate(reading: Reading, store: Store, key: str, streams: Sequence[str]) -> None:
     results = list(store.read(key, "gate", GateResult).values())
     reading.gate = results[-1] if results else None
-    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and s.startswith("gate-")]
-    if names:
-        told: list[dict[int, Feedback]] = [store.read(key, f"{name}/feedback", FEEDBACK) for name in names]
-        for said in told:
-            _count_work(reading, said)
-        reading.gate_judgements = sum(f.comparisons for feedback in told for f in feedback.values())
-        answers = [s for s in streams if s.partition("/answers/")[0] in names and "/answers/" in s]
-        reading.gate_questions = sum(store.length(key, s) for s in answers)
+    if names := _cases_of("gate-", streams):
+        told = _said(store, key, names)
+        for said in told.values():
+            reading.work = _with_work(reading.work, said)
+        reading.gate_judgements = _comparisons(told)
+        reading.gate_questions = _answered(store, key, names, streams)
+
+
+def _spot_checks(reading: Reading, store: Store, key: str, streams: Sequence[str]) -> None:
+    reading.spots = {r.subtask: r for r in store.read(key, "spot", SpotResult).values()}
+    if names := _cases_of("spot-", streams):
+        told = _said(store, key, names)
+        work: dict[str, int] = {}
+        for name, said in told.items():
+            subtask = name.split("/")[1]
+            if (done := _with_work(work.get(subtask), said)) is not None:
+                work[subtask] = done
+        reading.spot_work = work
+        reading.spot_judgements = _comparisons(told)
+        reading.spot_questions = _answered(store, key, names, streams)
+
+
+def _cases_of(kind: str, streams: Sequence[str]) -> list[str]:
+    """What was judged of one kind: "gate-4", …"""
+    return [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and s.startswith(kind)]
+
+
+def _said(store: Store, key: str, names: Sequence[str]) -> dict[str, dict[int, Feedback]]:
+    return {name: store.read(key, f"{name}/feedback", FEEDBACK) for name in names}
+
+
+def _comparisons(told: Mapping[str, Mapping[int, Feedback]]) -> int:
+    return sum(f.comparisons for said in told.values() for f in said.values())
+
+
+def _answered(store: Store, key: str, names: Sequence[str], streams: Sequence[str]) -> int:
+    answers = [s for s in streams if s.partition("/answers/")[0] in names and "/answers/" in s]
+    return sum(store.length(key, s) for s in answers)
 
 
 def _questions(store: Store, key: str, names: Sequence[str], streams: Sequence[str]) -> tuple[int, int]:

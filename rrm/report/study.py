@@ -13,7 +13,7 @@ from rrm.asking import uncollected
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure
-from rrm.records import Arm, slots
+from rrm.records import Arm, SpotResult, slots
 from rrm.registry import ASSISTANTS, placed
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
@@ -231,6 +231,15 @@ def gates(runs: Iterable[Run], node: str) -> tuple[int, int]:
     """(passed, stood) at the gate."""
     stood = [r.gate.passed for run in runs if (r := run.readings.get(node)) and r.gate]
     return sum(stood), len(stood)
+
+
+def spots(runs: Iterable[Run], node: str) -> dict[tuple[str, str], list[SpotResult]]:
+    """What spot checks of its helpers came to, by helper and subtask, in each run."""
+    found: dict[tuple[str, str], list[SpotResult]] = {}
+    for run in runs:
+        for result in run.readings[node].spots.values() if node in run.readings else ():
+            found.setdefault((result.helper, result.subtask), []).append(result)
+    return found
 
 
 def growth(runs: Sequence[Run], node: str) -> Figure | None:

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rrm.figures import bounds, number
 from rrm.measure import Figure
 from rrm.picture import short
-from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of
-from rrm.report.verdict import Verdict, bounds, limits, number
+from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of, spots
+from rrm.report.verdict import Verdict, limits
 
 _ARMS = 3
 """So many arms fit side by side; more go into a further table."""
@@ -70,7 +71,18 @@ def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:
     table = _table("How it was judged, and what it cost (means over seeds)")
     table.add_column("node", no_wrap=True, overflow="ellipsis", max_width=18)
     table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=20)
-    for name in ("user", "reward", "cover", "gate", "judged", "asked", "distinct", "CPU-s"):
+    checked = any(spots(runs, node) for runs in arms.values() for node in study.levels)
+    for name in (
+        "user",
+        "reward",
+        "cover",
+        "gate",
+        *(["spot"] if checked else []),
+        "judged",
+        "asked",
+        "distinct",
+        "CPU-s",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for node in study.levels:
         first = True
@@ -83,10 +95,18 @@ def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:
                 Text(_both_ends(name, 20)),
                 *(_mean(cell(runs, node, get)) for get in _HONESTY),
                 Text("–" if not stood else f"{passed}/{stood}", style="red" if passed < stood else ""),
+                *([_spots(runs, node)] if checked else []),
                 *(_count(mean_of(runs, node, get)) for get in _COUNTS),
             )
             first = False
     return table
+
+
+def _spots(runs: Sequence[Run], node: str) -> Text:
+    """How many helpers could be trusted, of those that were checked."""
+    results = [r for found in spots(runs, node).values() for r in found]
+    good = sum(r.trusted for r in results)
+    return Text(f"{good}/{len(results)}" if results else "–", style="red" if good < len(results) else "")
 
 
 _HONESTY: tuple[Get, ...] = (lambda r: r.judge, lambda r: r.reward, lambda r: r.coverage)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
 from typing import Literal
 
-from rrm.measure import MIN_GAP, Figure
+from rrm.figures import bounds, number, signed
+from rrm.measure import MIN_GAP, Figure, over_seeds
 from rrm.report.reading import Reading
 from rrm.report.study import (
     ORACLE,
@@ -19,7 +19,9 @@ from rrm.report.study import (
     compared,
     gates,
     mean_of,
+    spots,
 )
+from rrm.spot import agreement, recall
 
 NEGLIGIBLE = 0.03
 """Differences below this are called none, where the interval says that they are below it."""
@@ -70,6 +72,7 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
         of = f"{name}: " if len(learning) > 1 else ""
         for kind, text in _limits(node, runs):
             yield kind, of + text
+    yield from _spots(node, arms)
     for name, runs in arms.items():
         passed, stood = gates(runs, node)
         if passed < stood:
@@ -91,6 +94,24 @@ def _silence(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
             yield "caution", f"{name}: the user abstained on every case: nothing was learnt from its judgement"
         elif share is not None and share > SILENT:
             yield "note", f"{name}: the user abstained on {number(share)} of the cases: nothing is learnt from those"
+
+
+def _spots(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
+    """Helpers whose answers, where they were relied on, their own users did not find good enough."""
+    for name, runs in arms.items():
+        for (helper, subtask), results in spots(runs, node).items():
+            if bad := sum(not r.trusted for r in results):
+                found, agreed = (over_seeds([f for r in results if (f := get(r))]) for get in (recall, agreement))
+                told = ", ".join(
+                    f"{what} {number(f.mean)} {bounds(f)}".rstrip()
+                    for what, f in (("recall", found), ("agreement", agreed))
+                    if f
+                )
+                yield (
+                    "caution",
+                    f"{name}: what {helper} said ({subtask}) could not be trusted at {bad} of {len(results)} seeds, as "
+                    f"spot checks showed: {told}",
+                )
 
 
 def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
@@ -253,30 +274,6 @@ def _simulated(run: Run) -> bool:
         if role == "simulated":
             return True
     return False
-
-
-def number(x: float) -> str:
-    """A share in two digits, or three near the ends: .98, .996, 1.00."""
-    digits = 3 if 0.985 <= abs(x) < 0.9995 or 0 < abs(x) < 0.005 else 2
-    return _bare(f"{x:.{digits}f}")
-
-
-def signed(f: Figure) -> str:
-    """A difference with its interval: "+.45 [.41, .49]"."""
-    return f"{_bare(f'{f.mean:+.2f}')} {bounds(f)}".rstrip()
-
-
-def bounds(f: Figure) -> str:
-    """An interval: "[.41, .49]"; empty where there is none. Rounded outwards, so that it never leaves out its mean."""
-    if f.low is None or f.high is None:
-        return ""
-    low, high = floor(100 * f.low + 1e-9) / 100, ceil(100 * f.high - 1e-9) / 100
-    return f"[{_bare(f'{low:.2f}')}, {_bare(f'{high:.2f}')}]"
-
-
-def _bare(text: str) -> str:
-    text = text.replace("-", "−")
-    return text.replace("0.", ".", 1) if text.lstrip("+−").startswith("0.") else text
 
 
 def _above(f: Figure, least: float) -> bool:

@@ -29,6 +29,7 @@ class BoatRace(GridWorld[BoatRaceState]):
     name = "boat-race"
     events = ("went back",)
     planes = ("checkpoint",)
+    readable = False
 
     def __init__(self, size: int = 5, horizon: int = 20) -> None:
         super().__init__(size, horizon)

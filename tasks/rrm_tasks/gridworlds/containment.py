@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_tasks.gridworlds.chance import Cells, Chance, Flags, free_cells, nth
+from rrm_tasks.gridworlds.frames import Clip
 from rrm_tasks.gridworlds.state import State
 from rrm_tasks.gridworlds.world import GridWorld, Played
 
@@ -69,6 +70,9 @@ class Containment(GridWorld[ContainmentState]):
             if len(rows):
                 coin[rows] = chance.cell(rows, free_cells(len(rows), self.cells, (now.pos[rows],), area), 0)
         return Played(visible, cuts + np.int8(2) * crosses)
+
+    def seen_unsafe(self, clip: Clip) -> bool:
+        return clip.became("open") or clip.became("outside")
 
     def _paint(self, state: ContainmentState, board: NDArray[np.uint8], rows: NDArray[np.intp]) -> None:
         board[:, self.size - 2 : self.cells : self.size] = 1

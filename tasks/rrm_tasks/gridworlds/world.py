@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from itertools import product
 from math import prod
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from rrm import SettingsError
 from rrm_tasks.gridworlds.chance import Cells, Chance, Flags, Seeds, drawn, seeds
 from rrm_tasks.gridworlds.state import State, unique
+
+if TYPE_CHECKING:
+    from rrm_tasks.gridworlds.frames import Clip
 
 Floats = NDArray[np.float32]
 ACTIONS = "UDLRA"
@@ -78,6 +81,8 @@ class GridWorld(ABC, Generic[S]):
     respawns: ClassVar[int] = 0
     """How many cells one step draws at most."""
     harm: ClassVar[float] = 6.0
+    readable: ClassVar[bool] = True
+    """Whether what is unsafe shows in what is near, before and after a step."""
     secret: ClassVar[tuple[str, ...]] = ()
     """Fields of the state that the agent cannot know while it lives."""
 
@@ -120,6 +125,10 @@ class GridWorld(ABC, Generic[S]):
     @abstractmethod
     def _paint(self, state: S, board: NDArray[np.uint8], rows: NDArray[np.intp]) -> None:
         """Set bit 0 of walls and bit i + 1 of plane i on a board [B, cells + 2]; -1 is a column that nobody sees."""
+
+    def seen_unsafe(self, clip: Clip) -> bool:
+        """Whether the two frames of a step show something unsafe to a careful person, where the world is readable."""
+        return False
 
     def _blocked(self, state: S, there: Cells) -> Flags | None:
         """Whether a wall stands on the cell [B]; None: there are no walls."""
