@@ -20,8 +20,9 @@ _HOME = {
     "graph": ("TaskGraph",),
     "asking": ("Helper", "Helpers", "ask_all"),
     "records": (
-        "Abstention", "Advice", "Approval", "Arm", "Case", "Correction", "Demonstration", "Exam", "Exhibit", "Feedback",
-        "GateResult", "Item", "Preference", "Query", "Ranking", "Rating", "Record", "Response", "StepLabels",
+        "Abstention", "ActionLabels", "ActionValues", "Advantages", "Advice", "Approval", "Arm", "Case", "Correction",
+        "Demonstration", "Exam", "Exhibit", "Feedback", "GateResult",
+        "Item", "Preference", "Query", "Ranking", "Rating", "Record", "Response", "StepLabels",
     ),
     "roles": (
         "Asking", "Assistant", "Component", "Evaluator", "GivenTerm", "Judged", "OversightProtocol", "PolicyTrainer",
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
     from rrm.plan import Plan as Plan
     from rrm.plan import Study as Study
     from rrm.records import Abstention as Abstention
+    from rrm.records import ActionLabels as ActionLabels
+    from rrm.records import ActionValues as ActionValues
+    from rrm.records import Advantages as Advantages
     from rrm.records import Advice as Advice
     from rrm.records import Approval as Approval
     from rrm.records import Arm as Arm

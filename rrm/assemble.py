@@ -14,6 +14,7 @@ from typing import Any
 
 from rrm import __version__
 from rrm.asking import drive
+from rrm.control import StepTerm
 from rrm.errors import PlanError, blamed
 from rrm.identity import identity
 from rrm.node import Node
@@ -28,7 +29,7 @@ from rrm.registry import (
     REWARD_TRAINERS,
     SELECTIONS,
 )
-from rrm.roles import Assistant, GivenTerm, Task, Wrapper
+from rrm.roles import Assistant, GivenTerm, PolicyTrainer, Task, Wrapper
 from rrm.seed import Seed
 
 LOGIC = 1
@@ -72,6 +73,8 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
     own = _wraps(cast.wrapped_in, f"{where}.wrapped_in")
     with _said_at(f"{where}.assistant"):
         agent.check(task)
+    with _said_at(f"{where}.evaluator"):
+        parts["evaluator"].check(task)
     for role in ("selection", "reward", "policy"):
         with _said_at(f"{where}.{role}"):
             parts[role].check(task, agent)
@@ -80,7 +83,11 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
             f"node.{name}.effort.cases: 0 asks nobody, and reward {cast.reward.use!r} learns from judgements: "
             "write 1 or more"
         )
-    terms = [(t, t.build(REWARD_TERMS, f"{where}.terms")) for t in cast.terms]
+    with _said_at(f"{where}.terms"):
+        terms = [(t, t.build(REWARD_TERMS, f"{where}.terms").of(task)) for t in cast.terms]
+        given = [t._replace(term=t.term.of(task)) for t in task.terms()]
+        given += [GivenTerm(c, t.weight, t.shaping) for t, c in terms]
+        _check_terms(parts["policy"], given)
     edges = {s: (nodes[h.node], _wraps(h.wrapped_in, f"node.{name}.helped_by.{s}")) for s, h in spec.helped_by.items()}
     start = nodes[spec.start] if spec.start else None
     described = {
@@ -109,11 +116,21 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         effort=spec.effort,
         gate=spec.gate,
         spot=spec.spot,
-        terms=[*task.terms(), *(GivenTerm(c, t.weight, t.shaping) for t, c in terms)],
+        terms=given,
         helpers={s: (h, functools.partial(_wrap, task=h.task, wraps=wraps)) for s, (h, wraps) in edges.items()},
         start=start,
         **parts,
     )
+
+
+def _check_terms(policy: PolicyTrainer, terms: Sequence[GivenTerm]) -> None:
+    """Raise PlanError where whole answers are valued for a policy that is paid step by step."""
+    for given in terms:
+        if policy.stepwise and not isinstance(given.term, StepTerm):
+            raise PlanError(
+                f"policy {policy.name()!r} is paid for each step, and term {given.term.name()!r} values whole answers: "
+                "take a term that values steps, such as 'visible'"
+            )
 
 
 def _unused(effort: Effort, edges: Mapping[str, Any]) -> set[str]:

@@ -156,7 +156,7 @@ def costs(wanted: Sequence[Job], study: Study, store: Store | None, *, measure: 
 def _cost(job: Job, known: Mapping[str, tuple[Source, dict[str, Rate]]]) -> Cost:
     node, much = assemble_node(job), size(job.plan, job.name)
     shown, at_gate = _shown(node), most_shown(node)
-    each, each_at_gate = max(shown - 1, 1), max(at_gate - 1, 1)
+    each, each_at_gate = node.evaluator.judgements(shown), node.evaluator.judgements(at_gate)
     source, found = known.get(_shape(job.plan, job.name), ("unknown", {}))
     again = node.gate.extra_rounds if much.gate else 0
     checks = _checks(node, job.plan.node[job.name].effort, shown)

@@ -106,7 +106,7 @@ class Level:
         learnt = reward
         self.watch("policy", turn.number, turn.of)
         with self._clock("policy"), told_of(f"{node.name}, round {turn.number}, cast.policy"):
-            aim = objective(learnt, node.terms, turn)
+            aim = objective(learnt, node.terms, turn, node.task)
             better = node.policy.improve(agent, node.task, aim, turn=turn, seed=seed.at("policy"))
         with self._clock("save"):
             done = Published(better, learnt)

@@ -102,7 +102,7 @@ def load(node: Node, store: Store, moment: str, blank: Assistant, turn: Turn) ->
     """What was saved of a node at that moment, read into an agent that is prepared."""
     folder = store.check_agent(node.key, moment)
     reward = node.reward.load(folder / "reward", task=node.task, assistant=blank)
-    aim = objective(reward, node.terms, turn)
+    aim = objective(reward, node.terms, turn, node.task)
     agent = node.policy.load(folder / "assistant", task=node.task, assistant=blank, reward=aim)
     return Published(agent, reward)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -181,12 +182,68 @@ class Correction(_Feedback):
     text: str
 
 
-class StepLabels(_Feedback):
-    """Each step of one answer, good (1) or bad (0)."""
+class _OfSteps(_Feedback):
+    """Something said of each step of one answer, from its first; what is left out at the end is no opinion."""
+
+    response: int = Field(default=0, ge=0)
+
+    @property
+    @abstractmethod
+    def opinions(self) -> Sequence[object]:
+        """What is said, a step each, as it stands in the record."""
+
+    @property
+    def comparisons(self) -> int:
+        """A judgement for every step that there is an opinion on."""
+        return sum(said not in (None, "") for said in self.opinions)
+
+
+class StepLabels(_OfSteps):
+    """Each step of one answer, good (1) or bad (0); None: no opinion."""
 
     kind: Literal["step-labels"] = "step-labels"
-    response: int = Field(default=0, ge=0)
-    labels: tuple[float, ...] = Field(min_length=1)
+    labels: tuple[Annotated[float, Field(ge=0, le=1)] | None, ...] = Field(min_length=1)
+
+    @property
+    def opinions(self) -> Sequence[object]:
+        return self.labels
+
+
+class ActionLabels(_OfSteps):
+    """What should have been done at each step of one answer, after all that was done before it; "": no opinion."""
+
+    kind: Literal["action-labels"] = "action-labels"
+    labels: tuple[str, ...] = Field(min_length=1)
+
+    @property
+    def opinions(self) -> Sequence[object]:
+        return self.labels
+
+
+class ActionValues(_OfSteps):
+    """What each step of one answer brought, above 0 where it did good; None: no opinion."""
+
+    kind: Literal["action-values"] = "action-values"
+    values: tuple[float | None, ...] = Field(min_length=1)
+    scale: float = Field(default=1.0, gt=0)
+    """How much is one unit of reward: a step of this value is chosen above nothing at odds of e to 1."""
+
+    @property
+    def opinions(self) -> Sequence[object]:
+        return self.values
+
+
+class Advantages(_OfSteps):
+    """How much better than its alternatives each step of one answer was (below 0: worse); None: no opinion."""
+
+    kind: Literal["advantages"] = "advantages"
+    values: tuple[float | None, ...] = Field(min_length=1)
+    scale: float = Field(default=1.0, gt=0)
+    """How much is one unit of reward."""
+
+    @property
+    def opinions(self) -> Sequence[object]:
+        return self.values
 
 
 class Advice(_Feedback):
@@ -212,7 +269,18 @@ class Abstention(_Feedback):
 
 
 Feedback = Annotated[
-    Preference | Ranking | Rating | Approval | Demonstration | Correction | StepLabels | Advice | Abstention,
+    Preference
+    | Ranking
+    | Rating
+    | Approval
+    | Demonstration
+    | Correction
+    | StepLabels
+    | ActionLabels
+    | ActionValues
+    | Advantages
+    | Advice
+    | Abstention,
     Field(discriminator="kind"),
 ]
 """What an evaluator said of a case."""

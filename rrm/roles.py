@@ -112,6 +112,16 @@ class Task(Component):
         """The finite answer set, where there is one: the same answers in the same order for every item of the task."""
         return None
 
+    def moves(self, item: Item) -> Sequence[str]:
+        """What a step of an answer may be, one character each, where the beginning of an answer is an answer too, worth
+        what its own steps earn. Of all other tasks: nothing."""
+        return ()
+
+    def judgeable(self, case: Case) -> tuple[Sequence[int], Sequence[int]]:
+        """Which steps of the case's first answer a person may speak of, from 0: those that the exhibits point to, and
+        the rest. Of answers without steps: none."""
+        return (), ()
+
     def vocabulary(self) -> Sequence[str] | None:
         """The words that prompts are made of (split at spaces), at every level of the family; None: any text."""
         return None
@@ -233,9 +243,16 @@ class Evaluator(Component):
     asks_truth: ClassVar[bool] = False
     """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
 
+    def check(self, task: Task) -> None:
+        """Raise PlanError, saying what to cast instead, if it cannot judge such a task: asked as a plan is loaded."""
+
     def seated(self, node: str, level: int) -> Self:
         """This evaluator, told where in the graph it judges: for what a person is shown, never for the judgement."""
         return self
+
+    def judgements(self, shown: int) -> int:
+        """How many judgements it makes of a case with so many answers, at most: for what a plan will cost."""
+        return max(shown - 1, 1)
 
     @abstractmethod
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
@@ -338,6 +355,10 @@ class RewardTrainer(Component):
 class RewardTerm(Component):
     """A part of the reward that is given, not learnt: a known objective, or a shaping potential."""
 
+    def of(self, task: Task) -> Self:
+        """This term, told whose answers it values. Raises PlanError, saying what to write, if it cannot value such."""
+        return self
+
     @abstractmethod
     def value(self, item: Item, text: str) -> float:
         """What the answer is worth to this term alone."""
@@ -354,7 +375,8 @@ class GivenTerm(NamedTuple):
     def weight_at(self, turn: Turn) -> float:
         """Its weight in a round. A shaping term fades linearly and is gone in the last, so that it guides training
         without changing which answer is best in the end. (Potential-based shaping, Ng, Harada & Russell 1999,
-        guarantees that for many steps; answers given in one step have no such guarantee.)"""
+        guarantees that in every round, for answers of many steps: the term `potential`. Others have no such
+        guarantee.)"""
         if not self.shaping:
             return self.weight
         return 0.0 if turn.last else self.weight * (1 - turn.number / (turn.of - 1))
@@ -362,6 +384,9 @@ class GivenTerm(NamedTuple):
 
 class PolicyTrainer(Component):
     """Turns an assistant and a reward model into a better assistant, leaving both as they were."""
+
+    stepwise: ClassVar[bool] = False
+    """Whether it trains on the reward of each step: given terms have to value steps then (`rrm.control.StepTerm`)."""
 
     def check(self, task: Task, assistant: Assistant) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""

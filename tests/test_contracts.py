@@ -30,6 +30,7 @@ from rrm import (
     Turn,
     build,
 )
+from rrm.control import StepTerm
 from rrm.evaluators.terminal import Terminal
 from rrm.job import jobs
 from rrm.models.learner import torch_in
@@ -254,7 +255,9 @@ def test_selection(name: str, task: str) -> None:
 
 @pytest.mark.parametrize("name", built_in(REWARD_TERMS))
 def test_reward_term(name: str) -> None:
-    term, item = REWARD_TERMS.build(name), TASK.sample(Seed(0).rng())
+    term = REWARD_TERMS.build(name)
+    task = TASKS.build("gridworld") if isinstance(term, StepTerm) else TASK
+    term, item = term.of(task), task.sample(Seed(0).rng())
     for text in ("", "1", "a longer answer", "\x00\x1b[2J", "x" * 5000):
         value = term.value(item, text)
         assert np.isfinite(value)

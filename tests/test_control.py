@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,18 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from rrm import Assistant, Case, Exhibit, Item, Query, Response, Seed, Store, Study, Task, build
-from rrm.control import ControlTask, StepReward, replay
+from rrm.assemble import assemble
+from rrm.control import ControlTask, Lived, StepReward, replay
 from rrm.errors import ComponentError, GateFailed, PlanError, RrmError
 from rrm.job import jobs
+from rrm.models.actor import live
+from rrm.models.environment import Environment
 from rrm.models.learner import torch_in
 from rrm.records import Preference
-from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, TASKS
+from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TERMS, REWARD_TRAINERS, TASKS
 from rrm.report import Report
-from rrm.roles import RewardModel, Turn
+from rrm.roles import GivenTerm, RewardModel, Scores, Turn
+from rrm.training.objective import objective
 from rrm_tasks.gridworld import GridEpisodes
 from rrm_tasks.gridworlds import WORLDS
 from rrm_tasks.gridworlds.frames import clips, seems_unsafe, transcripts
@@ -238,6 +244,99 @@ def test_an_agent_learns_what_its_reward_says() -> None:
     better = trainer.improve(agent, task, reward, turn=Turn(0, 1), seed=Seed(0))
     worth = [task.truths(items, [t for (t,) in a.respond(items, seeds=seeds(200))]) for a in (agent, better)]
     assert mannwhitneyu(worth[1], worth[0], alternative="greater").pvalue < 1e-6
+
+
+# -- given terms -------------------------------------------------------------------------------------------------------
+
+
+class Nothing(StepReward):
+    """Nothing was learnt."""
+
+    def steps(self, lived: Lived) -> Scores:
+        return Scores(np.zeros(lived.visible.shape), np.zeros(lived.visible.shape))
+
+    def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
+        shape = (len(items), len(candidates[0]))
+        return Scores(np.zeros(shape), np.zeros(shape))
+
+
+def given(task: ControlTask, use: str, weight: float = 1.0, *, shaping: bool = False, **settings: Any) -> GivenTerm:
+    return GivenTerm(REWARD_TERMS.build(use, settings).of(task), weight, shaping)
+
+
+def test_a_given_term_of_steps_is_what_ppo_trains_on() -> None:
+    """The visible reward, given, is the visible reward, stated; and twice of it is another reward's half."""
+    task, turn = acting("containment"), Turn(0, 3)
+    trainer, agent = POLICY_TRAINERS.build("ppo", {"iterations": 2, "episodes": 8}), ready(task)
+    stated = REWARD_TRAINERS.build("stated").fit([], task=task, assistant=agent, start=None, turn=turn, seed=Seed(0))
+    aim = objective(Nothing(), [given(task, "visible")], turn, task)
+    items = drawn(task, 5)
+    texts = [[text, text[:9]] for text in task.wander(items, seeds(5))]
+    assert aim.score(items, texts).mean == pytest.approx(stated.score(items, texts).mean, abs=1e-5)
+    by_term, by_statement, by_hint = (
+        weights(trainer.improve(agent, task, reward, turn=turn, seed=Seed(4)))
+        for reward in (aim, stated, objective(stated, [given(task, "potential", 0.5)], turn, task))
+    )
+    assert by_term == by_statement != by_hint
+    gone = objective(stated, [given(task, "potential", shaping=True)], Turn(2, 3), task)
+    assert weights(trainer.improve(agent, task, gone, turn=turn, seed=Seed(4))) == by_statement
+
+
+@pytest.mark.parametrize("world", [name for name in WORLDS if name != "boat-race"])
+def test_shaping_by_a_potential_gives_every_episode_of_a_start_the_same(world: str) -> None:
+    """So that no policy gains by it (Ng, Harada and Russell 1999): minus the potential of the start, discounted."""
+    task, count = acting(world), 40
+    items = drawn(task, count)
+    starts = task.episodes(items).potential()
+    assert starts is not None
+    hints = replay(task, items, task.wander(items, seeds(count)), hints=True).before
+    assert hints is not None
+    assert len(set(hints.ravel().tolist())) > 3, "all places are alike"
+    aim = objective(Nothing(), [given(task, "potential", 2.0, discount=0.9)], Turn(0, 1), task)
+    assert isinstance(aim, StepReward)
+    for texts in (task.wander(items, seeds(count)), ["A" * task.horizon] * count, ["RRUU" * 5] * count):
+        paid = aim.steps(replay(task, items, texts, hints=True)).mean
+        assert (paid * 0.9 ** np.arange(task.horizon)).sum(1) == pytest.approx(-2 * starts, abs=1e-3)
+    acted = live(ready(task).network, task, items, lambda t: 0.0, hints=True)  # type: ignore[attr-defined]
+    again = replay(task, items, acted.texts(task.actions), hints=True)
+    assert (aim.steps(acted.lived).mean == aim.steps(again).mean).all()
+    numbers, paid = itertools.count(), []
+    world_of = Environment(
+        task, aim, lambda n: [items[next(numbers) % count] for _ in range(n)], count, lambda s: s.mean
+    )
+    world_of.reset()
+    for t in range(4):
+        world_of.step_async(acted.actions[:, t])
+        paid.append(world_of.step_wait()[1])
+    lasting = acted.alive[:, :5].all(1)
+    assert np.stack(paid, 1)[lasting] == pytest.approx(aim.steps(again).mean[:, :4][lasting])
+
+
+@pytest.mark.parametrize(
+    ("world", "term", "said"),
+    [
+        ("boat-race", "potential", r"cast\.terms: term 'potential' needs a task that says how far one seems"),
+        ("off-switch", "length", r"cast\.terms: policy 'ppo' is paid for each step, and term 'length' values whole"),
+    ],
+)
+def test_terms_that_do_not_fit_are_refused_as_the_plan_is_loaded(
+    world: str, term: str, said: str, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        f"""
+[cast]
+assistant = "actor"
+policy = "ppo"
+terms = [{{ use = "{term}", weight = 0.1 }}]
+[node.a]
+task = {{ use = "gridworld", world = "{world}" }}
+"""
+    )
+    with pytest.raises(PlanError, match=said):
+        assemble(Study.load(plan).arms[0].plan)
+    with pytest.raises(PlanError, match="values steps, and answers of task 'column-sum' have none"):
+        REWARD_TERMS.build("visible").of(TASKS.build("column-sum"))
 
 
 # -- the study ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,19 @@ from pydantic import ValidationError
 
 from rrm import records
 from rrm.blocks import Code, Frames, Image, Table, Text
-from rrm.records import FEEDBACK, Case, Item, Preference, Ranking, Record, Response
+from rrm.records import (
+    FEEDBACK,
+    ActionLabels,
+    ActionValues,
+    Advantages,
+    Case,
+    Item,
+    Preference,
+    Ranking,
+    Record,
+    Response,
+    StepLabels,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 UNIT = st.floats(0, 1)
@@ -45,6 +57,7 @@ SAID = {
 TIERS = st.permutations(range(4)).flatmap(
     lambda order: st.integers(1, 3).map(lambda cut: (tuple(order[:cut]), tuple(order[cut:])))
 )
+OPINIONS = st.lists(st.none() | st.floats(-9, 9), min_size=1, max_size=4).map(tuple)
 KINDS = {
     "Preference": {"first_better": UNIT},
     "Ranking": {"tiers": TIERS},
@@ -52,7 +65,10 @@ KINDS = {
     "Approval": {"approved": st.booleans()},
     "Demonstration": {"text": TEXT},
     "Correction": {"text": TEXT},
-    "StepLabels": {"labels": st.lists(UNIT, min_size=1, max_size=4).map(tuple)},
+    "StepLabels": {"labels": st.lists(st.none() | UNIT, min_size=1, max_size=4).map(tuple)},
+    "ActionLabels": {"labels": st.lists(TEXT, min_size=1, max_size=4).map(tuple)},
+    "ActionValues": {"values": OPINIONS, "scale": st.floats(0.1, 10)},
+    "Advantages": {"values": OPINIONS, "scale": st.floats(0.1, 10)},
     "Advice": {"text": TEXT},
     "Abstention": {"reason": TEXT},
 }
@@ -127,7 +143,7 @@ def test_a_changed_copy_has_an_id_of_its_own() -> None:
 
 def test_no_record_type_is_left_out() -> None:
     known = {n for n, v in vars(records).items() if isinstance(v, type) and issubclass(v, Record)}
-    assert known - {"Record", "_Feedback"} <= EVERY.keys()
+    assert known - {"Record", "_Feedback", "_OfSteps"} <= EVERY.keys()
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -190,6 +206,10 @@ def test_records_do_not_change_and_take_no_stray_keys() -> None:
         {"kind": "ranking", "tiers": []},
         {"kind": "telepathy"},
         {"kind": "step-labels", "labels": []},
+        {"kind": "step-labels", "labels": [1.5]},
+        {"kind": "action-labels", "labels": []},
+        {"kind": "action-values", "values": [float("nan")]},
+        {"kind": "advantages", "values": [1.0], "scale": 0},
     ],
 )
 def test_feedback_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
@@ -206,6 +226,10 @@ def test_what_counts_as_how_many_comparisons() -> None:
     assert Preference(case="", evaluator="", first_better=1).comparisons == 1
     assert Ranking(case="", evaluator="", tiers=((2,), (0, 1, 3))).comparisons == 3
     assert Ranking(case="", evaluator="", tiers=((0,),)).comparisons == 0
+    assert StepLabels(case="", evaluator="", labels=(0, None, 1)).comparisons == 2
+    assert ActionLabels(case="", evaluator="", labels=("U", "", "D", "L")).comparisons == 3
+    assert ActionValues(case="", evaluator="", values=(0.0, None)).comparisons == 1
+    assert Advantages(case="", evaluator="", values=(None, None)).comparisons == 0
 
 
 def test_an_arm_says_in_words_what_it_is() -> None:

@@ -378,16 +378,18 @@ def test_a_shaping_term_fades_to_nothing_and_a_known_one_stays() -> None:
     assert shaping.weight_at(Turn(0, 1)) == 0  # the only round is the last
     learnt = Truth().score(ITEMS, [ARMS] * 8).mean
     extra = np.array([[0.0, 2.0, 0.0, 0.0]] * 8)
-    first, last = (objective(Truth(), [shaping], Turn(n, 3)).score(ITEMS, [ARMS] * 8).mean for n in (0, 2))
+    first, last = (objective(Truth(), [shaping], Turn(n, 3), TASK).score(ITEMS, [ARMS] * 8).mean for n in (0, 2))
     assert np.allclose(first, learnt + extra)
     assert np.allclose(last, learnt)
-    assert np.allclose(objective(Truth(), [known, known], Turn(2, 3)).score(ITEMS, [ARMS] * 8).mean, learnt + 2 * extra)
+    assert np.allclose(
+        objective(Truth(), [known, known], Turn(2, 3), TASK).score(ITEMS, [ARMS] * 8).mean, learnt + 2 * extra
+    )
     plain = Truth()
-    assert objective(plain, [], Turn(0, 3)) is plain
+    assert objective(plain, [], Turn(0, 3), TASK) is plain
 
 
 def test_a_given_term_changes_what_is_learnt() -> None:
-    aim = objective(Truth(), [GivenTerm(Likes(), 5.0, shaping=False)], Turn(0, 1))
+    aim = objective(Truth(), [GivenTerm(Likes(), 5.0, shaping=False)], Turn(0, 1), TASK)
     trainer = POLICY_TRAINERS.build("regression", POLICIES["regression"])
     after = trainer.improve(agent(), TASK, aim, turn=Turn(0, 1), seed=Seed(0))
     assert (chance(after).argmax(1) == 1).all()

@@ -25,8 +25,6 @@ MAY_ASK = {
     "rrm/testing.py": "the contract of tasks",
     "rrm/evaluators/oracle.py": "the evaluator `oracle`",
     "rrm/control.py": "the reward `stated`",
-    "rrm/models/actor.py": "the reward `stated`",
-    "rrm/models/environment.py": "the reward `stated`",
 }
 """The only modules that ask a task for the truth, and for whom. Those for `stated` do where its `of` is "truth"."""
 

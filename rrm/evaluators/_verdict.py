@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from math import log
 from random import Random
 from typing import Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from rrm.errors import PlanError
+from rrm.evaluators._erring import Erring, uniform
+from rrm.evaluators._steps import STEP_FORMS, Look, StepForm, looks, said_of, worth
 from rrm.records import (
     Abstention,
     Approval,
@@ -22,62 +24,38 @@ from rrm.records import (
     Rating,
     Response,
 )
-from rrm.roles import Evaluator, Task
+from rrm.roles import Task
 from rrm.seed import Seed
 
-Form: TypeAlias = Literal["auto", "preference", "best", "ranking", "rating", "approval", "demonstration", "correction"]
+WholeForm: TypeAlias = Literal[
+    "auto", "preference", "best", "ranking", "rating", "approval", "demonstration", "correction"
+]
+Form: TypeAlias = WholeForm | StepForm
 
 UNKNOWN = "it is more work than the budget allows"
 
-TIRED = 0.5
-"""Where mistakes by fatigue end: a person this tired flips a coin."""
+NO_STEP = "the answer has no step to judge"
+
+AT_ONCE = 64
+"""Cases whose steps are read at once."""
 
 
-class Valuing(Evaluator):
-    """An evaluator that says what follows from a value for each answer, with the errors of a human teacher.
+class Valuing(Erring):
+    """An evaluator that says what follows from a value for each answer, with the errors of a human teacher."""
 
-    The errors are those of B-Pref (Lee et al. 2021, "B-Pref: Benchmarking Preference-Based Reinforcement Learning",
-    algorithm 2), in its order: skip, equal, rationality, mistake; and two more, for the place of an answer and for
-    fatigue. Every setting's default is a teacher without that error. Draws are addressed by case id and by error, so
-    that switching one on leaves the draws of the others as they are.
-    """
-
-    class Settings(Evaluator.Settings):
+    class Settings(Erring.Settings):
         feedback: Form = "auto"
         """What is asked for. "auto": a preference between two answers, the best of more, a rating of one. Forms that
         speak of one answer (rating, approval, correction) speak of the one that is shown first; a preference among more
         than two is the best of them. A demonstration or a correction is a text of the task's finite answer set, or,
-        where there is none, of another answer of the case."""
-        beta: float | None = Field(default=None, gt=0)
-        """Rationality: of several answers, each is picked with probability proportional to exp(beta * value)
-        (Boltzmann; a ranking picks again among the rest, as Plackett and Luce do). An answer alone gets logistic noise
-        of scale 1 / beta on its value. None: the best always wins."""
-        mistake: float = Field(default=0.0, ge=0, le=1)
-        """Probability that the hand slips: a preference or an approval is turned round, the mark for the best goes to
-        a random answer (perhaps the right one), two places of a ranking are swapped, a rating is a random number.
-        A tie has nothing to turn round."""
-        fatigue: float = Field(default=0.0, ge=0, le=1)
-        """How much likelier a mistake gets with each case of the round that is judged before; it ends at 0.5."""
-        skip: float = Field(default=0.0, ge=0, le=1)
-        """Probability of saying nothing."""
-        skip_below: float | None = None
-        """Says nothing where even the best answer is worth less than this (the task's units)."""
-        equal: float = Field(default=0.0, ge=0)
-        """Values no further apart than this are a tie (the task's units)."""
-        position_bias: float = Field(default=0.0, ge=0, le=1)
-        """Probability of picking what is shown first without weighing. So of ties, too, this share goes to it."""
-        worthless: float = 0.0
-        """The value that is rated 0 (the task's units)."""
-        perfect: float = 1.0
-        """The value that is rated 1; between them ratings are linear, outside they are cut off."""
-        approve_from: float = Field(default=0.5, ge=0, le=1)
-        """The rating from which an answer is approved."""
-
-        @model_validator(mode="after")
-        def _a_scale(self) -> Valuing.Settings:
-            if self.worthless >= self.perfect:
-                raise ValueError(f"worthless ({self.worthless}) has to be less than perfect ({self.perfect})")
-            return self
+        where there is none, of another answer of the case. Of answers that are made step by step, some steps of the
+        one shown first may be judged: "action-labels" say what should have been done there, "action-values" what was
+        brought by what was done, "advantages" how much better that was than the mean of the alternatives, and
+        "step-labels" whether it was good. Each step is judged for itself, and errs for itself."""
+        steps: int = Field(default=4, ge=1)
+        """How many steps of an answer are judged, where steps are: first those that helpers point to, then any."""
+        scale: float = Field(default=1.0, gt=0)
+        """Of action values and advantages: what stands for one unit of reward (the task's units)."""
 
     settings: Settings
 
@@ -91,7 +69,67 @@ class Valuing(Evaluator):
         """How many steps of work that takes, where the task counts them."""
         return None
 
+    def check(self, task: Task) -> None:
+        form = self.settings.feedback
+        if form in STEP_FORMS and not task.moves(task.sample(Seed(0).rng())):
+            raise PlanError(
+                f"feedback = {form!r} speaks of single steps, and answers of task {task.name()!r} have none: "
+                'write feedback = "auto"'
+            )
+
+    def judgements(self, shown: int) -> int:
+        return self.settings.steps if self.settings.feedback in STEP_FORMS else super().judgements(shown)
+
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
+        form = self.settings.feedback
+        if form in STEP_FORMS:
+            self.check(task)
+            for first in range(0, len(cases), AT_ONCE):
+                yield from self._judge_steps(task, cases[first : first + AT_ONCE], form, seed, done + first)
+        else:
+            yield from self._judge_whole(task, cases, seed, done)
+
+    def _judge_steps(
+        self, task: Task, cases: Sequence[Case], form: StepForm, seed: Seed, done: int
+    ) -> Iterator[Feedback]:
+        looked = [looks(task, case, form, self.settings.steps, seed.at(case.id)) for case in cases]
+        task.foresee([look.case for row in looked for look in row])
+        for number, (case, row) in enumerate(zip(cases, looked, strict=True), start=done):
+            at = seed.at(case.id)
+            found = [self.values(task, look.case, at.at("step", look.step)) for look in row]
+            known = [(look, values) for look, values in zip(row, found, strict=True) if values is not None]
+            work = [self.work(task, look.case) for look in row]
+            silent = (
+                self._skips([v for _, values in known for v in values], at) if known else UNKNOWN if row else NO_STEP
+            )
+            said: Feedback = Abstention(case=case.id, evaluator=self.name(), reason=silent)
+            if not silent:
+                said = self._say_of_steps(case, form, known, number, at)
+            counted = [w for w in work if w is not None]
+            yield said.model_copy(update={"work": sum(counted)}) if counted else said
+
+    def _say_of_steps(
+        self, case: Case, form: StepForm, known: Sequence[tuple[Look, Sequence[float]]], number: int, at: Seed
+    ) -> Feedback:
+        labels: dict[int, str] = {}
+        marks: dict[int, float] = {}
+        for look, values in known:
+            here = at.at("step", look.step)
+            slips = self._slips(number, here)
+            if form == "action-labels":
+                tiers = self._tiers(values[1:], here, places=1)
+                best = range(len(look.moves)) if slips else tiers[0]
+                if len(tiers) > 1:  # else all are alike, and nothing is said
+                    labels[look.step] = look.moves[here.at("words").rng().choice(best)]
+            elif form == "step-labels":
+                good = self._score(worth(form, look, values), here) >= self.settings.approve_from
+                marks[look.step] = float(good != slips)
+            else:
+                felt = self._felt(worth(form, look, values), here)
+                marks[look.step] = -felt if slips else felt
+        return said_of(form, case, self.name(), self.settings.scale, labels, marks)
+
+    def _judge_whole(self, task: Task, cases: Sequence[Case], seed: Seed, done: int) -> Iterator[Feedback]:
         own_words = self.settings.feedback in ("demonstration", "correction")
         for number, case in enumerate(cases, start=done):
             at = seed.at(case.id)
@@ -123,43 +161,7 @@ class Valuing(Evaluator):
         score = self._score(values[0], at)
         if form == "approval":
             return Approval(case=case.id, evaluator=name, approved=(score >= self.settings.approve_from) != slips)
-        return Rating(case=case.id, evaluator=name, score=_uniform(at.at("slip")) if slips else score)
-
-    def _tiers(self, values: Sequence[float], at: Seed, *, places: int) -> tuple[tuple[int, ...], ...]:
-        """The answers as the person would order them: `places` tiers that are picked, then the rest."""
-        s, everyone = self.settings, range(len(values))
-        if s.position_bias and _uniform(at.at("position")) < s.position_bias:
-            return ((0,), tuple(everyone[1:]))
-        if max(values) - min(values) <= s.equal:
-            return (tuple(everyone),)
-        felt = values if s.beta is None else _with_gumbel_noise(values, s.beta, at.at("rationality").rng())
-        rest = list(everyone)
-        tiers: list[tuple[int, ...]] = []
-        while rest and len(tiers) < places:
-            worth = values[max(rest, key=felt.__getitem__)]
-            tier = tuple(i for i in rest if abs(values[i] - worth) <= s.equal)
-            tiers.append(tier)
-            rest = [i for i in rest if i not in tier]
-        return (*tiers, tuple(rest)) if rest else tuple(tiers)
-
-    def _score(self, value: float, at: Seed) -> float:
-        s = self.settings
-        if s.beta is not None:
-            u = _uniform(at.at("rationality"))
-            value += log(u / (1 - u)) / s.beta
-        return min(max((value - s.worthless) / (s.perfect - s.worthless), 0.0), 1.0)
-
-    def _slips(self, number: int, at: Seed) -> bool:
-        s = self.settings
-        rate = max(s.mistake, min(s.mistake + s.fatigue * number, TIRED))
-        return rate > 0 and _uniform(at.at("mistake")) < rate
-
-    def _skips(self, values: Sequence[float], at: Seed) -> str:
-        """Why nothing is said; empty: something is."""
-        s = self.settings
-        if s.skip_below is not None and max(values) < s.skip_below:
-            return "even the best answer is worth too little"
-        return "skipped" if s.skip and _uniform(at.at("skip")) < s.skip else ""
+        return Rating(case=case.id, evaluator=name, score=uniform(at.at("slip")) if slips else score)
 
     def _candidates(self, task: Task, case: Case) -> Case:
         """What the person would choose its own words from: the finite answer set, or else the answers that it sees."""
@@ -190,13 +192,3 @@ def _slipped(
     one, other = rng.sample(range(count), 2)
     swap = {one: other, other: one}
     return tuple(tuple(swap.get(i, i) for i in tier) for tier in tiers)
-
-
-def _with_gumbel_noise(values: Sequence[float], beta: float, rng: Random) -> list[float]:
-    """The largest of these is answer i with probability softmax(beta * values)[i], and so on down the order."""
-    return [v - log(-log(max(rng.random(), 1e-300))) / beta for v in values]
-
-
-def _uniform(at: Seed) -> float:
-    """The one number between 0 and 1 (neither of them) that belongs to an address: much cheaper than a generator."""
-    return ((at.value >> 12) + 0.5) * 2.0**-52

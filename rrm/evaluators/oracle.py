@@ -21,6 +21,6 @@ class Oracle(Valuing):
     asks_truth = True
 
     def values(self, task: Task, case: Case, seed: Seed) -> Sequence[float] | None:
-        values = [task.truth(case.item, response.text) for response in case.responses]
+        values = task.truths([case.item] * len(case.responses), [response.text for response in case.responses])
         known = [v for v in values if v is not None]
         return known if len(known) == len(values) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rrm.evaluators._screen import draw_case
-from rrm.records import Abstention, Case, Feedback, Preference, Ranking, Rating
+from rrm.records import Abstention, ActionLabels, Case, Feedback, Preference, Ranking, Rating, StepLabels
 from rrm.roles import Evaluator, Task
 from rrm.seed import Seed
 
@@ -23,6 +24,8 @@ Of several answers, which is best:
 =       they are equally good
 Of a single answer, how good it is:
 0 … 9   0 is worthless, 9 is as good as it could be
+3+ 7-   of one that is made of steps: the third was good, and the seventh bad
+3U 7R   or what should have been done there
 Always:
 ?       I cannot tell (nothing is learnt from this case)
 e, e2   open all exhibits, or the second: what the helpers were asked, and what they said
@@ -97,7 +100,7 @@ class _Sitting:
         try:
             self._draw(case, number)
             while True:
-                self._tell(_keys(case, opened, can_undo=can_undo), end=" ")
+                self._tell(_keys(self._task, case, opened, can_undo=can_undo), end=" ")
                 line = self._terminal.read()
                 key = line.strip().lower()
                 if not line or key == "q":
@@ -111,7 +114,7 @@ class _Sitting:
                 elif key[:1] == "e" and (found := _which(key[1:], case)):
                     opened.update(found)
                     self._draw(case, number)
-                elif said := _verdict(case, key):
+                elif said := _verdict(case, key) or _of_steps(self._task, case, key):
                     kind, content = said
                     seconds = self._seconds.get(case.id, 0.0) + self._terminal.clock() - started
                     seen = tuple(dict.fromkeys(e.id for e in case.exhibits if e.id in opened))
@@ -167,16 +170,33 @@ def _verdict(case: Case, key: str) -> _Verdict | None:
     return Ranking, {"tiers": tiers if best != everyone else tiers[:1]}
 
 
+def _of_steps(task: Task, case: Case, key: str) -> _Verdict | None:
+    """ "3+ 7-" and "3u 7r", of the only answer, where it is made of steps."""
+    moves = {move.lower(): move for move in task.moves(case.item)} if len(case.responses) == 1 else {}
+    found = [re.fullmatch(r"([0-9]{1,6})(.)", part) for part in key.split()]
+    told = {int(f[1]) - 1: f[2] for f in found if f}
+    if not moves or not told or not all(found) or not told.keys() <= {t for some in task.judgeable(case) for t in some}:
+        return None
+    steps = range(max(told) + 1)
+    if set(told.values()) <= {"+", "-"}:
+        return StepLabels, {"labels": tuple(float(told[t] == "+") if t in told else None for t in steps)}
+    if set(told.values()) <= moves.keys():
+        return ActionLabels, {"labels": tuple(moves[told[t]] if t in told else "" for t in steps)}
+    return None
+
+
 def _which(number: str, case: Case) -> set[str]:
     """The ids of the exhibits that `e` or `e2` opens; none if there is no such one."""
     chosen = [e.id for i, e in enumerate(case.exhibits, start=1) if number.strip() in ("", str(i))]
     return set(chosen)
 
 
-def _keys(case: Case, opened: set[str], *, can_undo: bool) -> str:
+def _keys(task: Task, case: Case, opened: set[str], *, can_undo: bool) -> str:
     count, shut = len(case.responses), any(e.id not in opened for e in case.exhibits)
     if count == 1:
         ask = "How good is this one answer? Rate it: 0 worthless … 9 as good as could be,"
+        if moves := task.moves(case.item):
+            ask += f" or its steps: 3+ 7- good and bad, 3{moves[0]} what to do ({' '.join(moves)}),"
     else:
         ask = f"Which answer is best? Its number, 1 to {count}, = the same,"
     rest = [" ? cannot tell", "e open" if shut else "", "u undo" if can_undo else "", "q stop", "h help:"]

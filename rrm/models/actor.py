@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rrm.control import ControlTask, Floats, Lived
+from rrm.control import ControlTask, Floats, Lived, lived_step, over_time
 from rrm.models.noise import gumbel
 from rrm.records import Item
 from rrm.seed import Seed
@@ -66,22 +66,24 @@ class Life(NamedTuple):
         return [row.tobytes().decode("ascii") for row in table[self.actions]]
 
 
-def live(network: ActorNetwork, task: ControlTask, items: Sequence[Item], noise: Noise, *, truth: bool = False) -> Life:
+def live(
+    network: ActorNetwork, task: ControlTask, items: Sequence[Item], noise: Noise,
+    *, truth: bool = False, hints: bool = False,
+) -> Life:  # fmt: skip
     """Act from every item's start to the horizon, all of them one step at a time."""
     episodes, rows = task.episodes(items), np.arange(len(items))
     parts: list[tuple[NDArray[Any], ...]] = []
-    steps: list[tuple[Floats, ...]] = []
+    steps: list[Lived] = []
     with torch.inference_mode():
         for t in range(task.horizon):
             observed, alive = episodes.observe(), episodes.alive.copy()
             logits, values = network(torch.from_numpy(observed))
             likely = torch.log_softmax(logits, -1).numpy()
             actions = (likely + noise(t)).argmax(1)
-            step = episodes.step(actions)
+            steps.append(lived_step(episodes, actions, truth=truth, hints=hints, last=t == task.horizon - 1))
             parts.append((observed, actions, likely[rows, actions], values.numpy(), alive))
-            steps.append((step.features, step.visible, *((episodes.performance(),) if truth else ())))
     observed, actions, likely, values, alive = (np.stack(part, 1) for part in zip(*parts, strict=True))
-    return Life(observed, actions, likely, values, alive, Lived(*(np.stack(p, 1) for p in zip(*steps, strict=True))))
+    return Life(observed, actions, likely, values, alive, over_time(steps))
 
 
 def sampled(seeds: Sequence[Seed], task: ControlTask, number: int = 0) -> Noise:

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from rrm.control import ControlTask, Lived, StepReward
+from rrm.control import ControlTask, StepReward, lived_step, over_time
 from rrm.records import Item
 from rrm.roles import Scores
 
@@ -39,12 +39,11 @@ class Environment(VecEnv):
         self._actions = actions.astype(np.int64)
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        step = self._episodes.step(self._actions)
         self._age += 1
-        truth = self._episodes.performance()[:, None] if self._reward.asks_truth else None
-        lived = Lived(step.features[:, None], step.visible[:, None], truth)
-        rewards = self._worth(self._reward.steps(lived))[:, 0]
-        over = ~self._episodes.alive | (self._age >= self._task.horizon)
+        late, asks = self._age >= self._task.horizon, self._reward
+        step = lived_step(self._episodes, self._actions, truth=asks.asks_truth, hints=asks.asks_hints, last=late)
+        rewards = self._worth(asks.steps(over_time([step])))[:, 0]
+        over = ~self._episodes.alive | late
         rows = np.flatnonzero(over)
         if len(rows):
             self._episodes.restart(rows, self._items(len(rows)))

@@ -53,7 +53,8 @@ class ChoiceTable:
                 said.ranking(case, feedback.tiers)
                 continue
             alternatives = (task.answers(case.item) or ()) if feedback.kind == "demonstration" else ()
-            for choice in choices(case, feedback, alternatives=alternatives, tie_weight=tie_weight):
+            moves = task.moves(case.item)
+            for choice in choices(case, feedback, alternatives=alternatives, moves=moves, tie_weight=tie_weight):
                 said.choice(case.item, choice)
         return cls._merged(said, *said.arrays(tie_weight))
 

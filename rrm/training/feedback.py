@@ -5,14 +5,23 @@ options, and the chance of choosing one is softmax over the options' rewards. A 
 a ranking chooses, pair by pair, from higher and lower tiers; an approval, or a rating, chooses between the answer and
 an outside option whose reward is 0; a demonstration chooses from all that could have been answered; a correction
 prefers the mended answer to the first. Advice and abstentions choose nothing.
+
+What is said of single steps chooses between beginnings of answers, each worth what its own steps earn. What they share
+cancels, so that the one step is taught: an action label chooses among all actions that could have followed; an
+advantage compares the action taken with each of the others; a value, and a label of a step as good or bad, compare the
+answer up to this step with the answer up to the one before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from math import exp
+from typing import NamedTuple, TypeVar
 
 from rrm.records import (
+    ActionLabels,
+    ActionValues,
+    Advantages,
     Approval,
     Case,
     Correction,
@@ -23,6 +32,8 @@ from rrm.records import (
     Rating,
     StepLabels,
 )
+
+T = TypeVar("T")
 
 OUTSIDE = None
 """The option "none of this", whose reward is 0 by definition: approvals and ratings are measured from it."""
@@ -37,14 +48,20 @@ class Choice(NamedTuple):
 
 
 def choices(
-    case: Case, feedback: Feedback, *, alternatives: Sequence[str] = (), tie_weight: float = 1.0
+    case: Case,
+    feedback: Feedback,
+    *,
+    alternatives: Sequence[str] = (),
+    moves: Sequence[str] = (),
+    tie_weight: float = 1.0,
 ) -> list[Choice]:
     """The choices that a feedback on a case stands for.
 
     `alternatives` are what else could have been answered (the finite answer set), for demonstrations; without them
-    the case's own responses are. Ties count `tie_weight` each.
+    the case's own responses are. `moves` are what a step of an answer may be (`Task.moves`), for feedback on steps;
+    without them only step labels choose anything. Ties count `tie_weight` each.
     """
-    texts = [r.text for r in case.responses]
+    texts, moves = [r.text for r in case.responses], tuple(moves)  # each one whole, where they come as a string
     match feedback:
         case Preference(first_better=p):
             return [_pair(texts[0], texts[1], p, tie_weight)] if len(texts) > 1 else []
@@ -55,8 +72,21 @@ def choices(
         case Approval(approved=approved, response=at):
             return [_against_outside(texts[at], float(approved))]
         case StepLabels(labels=labels, response=at):
-            # Until a reward model scores steps, an answer is worth the share of its steps that are good.
-            return [_against_outside(texts[at], sum(labels) / len(labels))]
+            if moves:
+                return [_step(texts[at], t, p) for t, p in _opinions(texts[at], labels)]
+            # Without a reward for steps, an answer is worth the share of its steps that are good.
+            known = [p for p in labels if p is not None]
+            return [_against_outside(texts[at], sum(known) / len(known))] if known else []
+        case ActionLabels(labels=labels, response=at):
+            return [_label(texts[at], t, label, moves) for t, label in _opinions(texts[at], labels) if label in moves]
+        case ActionValues(values=values, response=at, scale=scale) if moves:
+            return [_step(texts[at], t, _sigmoid(v / scale)) for t, v in _opinions(texts[at], values)]
+        case Advantages(values=values, response=at, scale=scale):
+            return [
+                choice
+                for t, v in _opinions(texts[at], values)
+                for choice in _advantage(texts[at], t, _sigmoid(v / scale), moves)
+            ]
         case Correction(text=better, response=at):
             return [_pair(better, texts[at], 1.0, tie_weight)] if better != texts[at] else []
         case Demonstration(text=shown):
@@ -107,6 +137,31 @@ def favourites(case: Case, feedback: Feedback) -> frozenset[str]:
         return best if 2 * len(feedback.tiers[0]) <= sum(map(len, feedback.tiers)) else frozenset()
     only = favourite(case, feedback)
     return frozenset() if only is None else frozenset({only})
+
+
+def _opinions(text: str, said: Sequence[T | None]) -> list[tuple[int, T]]:
+    """The steps of an answer that there is an opinion on, with the opinion."""
+    return [(t, what) for t, (what, _) in enumerate(zip(said, text, strict=False)) if what is not None]
+
+
+def _label(text: str, t: int, label: str, moves: Sequence[str]) -> Choice:
+    others = [text[:t] + move for move in moves if move != label]
+    return Choice((text[:t] + label, *others), (1.0, *[0.0] * len(others)))
+
+
+def _step(text: str, t: int, p: float) -> Choice:
+    """The answer with this step, or without it; where there is nothing before it, or nothing at all."""
+    return Choice((text[: t + 1], text[:t] or OUTSIDE), (p, 1 - p))
+
+
+def _advantage(text: str, t: int, p: float, moves: Sequence[str]) -> list[Choice]:
+    """Beside each other action, which together count as one choice: an advantage of 0 is even with their mean."""
+    others = [move for move in moves if move != text[t]]
+    return [Choice((text[: t + 1], text[:t] + move), (p, 1 - p), 1 / len(others)) for move in others]
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x)) if x > -700 else 0.0
 
 
 def _pair(first: str, second: str, p: float, tie_weight: float) -> Choice:

@@ -61,6 +61,7 @@ class Ppo(PolicyTrainer):
         """Kappa: steps are worth mean - kappa * spread of an ensemble."""
 
     settings: Settings
+    stepwise = True
 
     def check(self, task: Task, assistant: Assistant) -> None:
         self._task(task)
@@ -100,7 +101,7 @@ class Ppo(PolicyTrainer):
         """What rewards are divided by: the spread of discounted returns, which moves slowly from round to round."""
         at = [seed.at(i) for i in range(self.settings.episodes)]
         items = [task.sample(s.at("item").rng()) for s in at]
-        life = live(network, task, items, sampled(at, task), truth=reward.asks_truth)
+        life = live(network, task, items, sampled(at, task), truth=reward.asks_truth, hints=reward.asks_hints)
         returns = self._worth(reward.steps(life.lived))
         for t in range(task.horizon - 2, -1, -1):
             returns[:, t] += np.float32(self.settings.discount) * returns[:, t + 1]

@@ -31,7 +31,8 @@ class Tally(RewardTrainer):
     ) -> RewardModel:
         wins: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         for case, feedback in judged:
-            for choice in choices(case, feedback, alternatives=task.answers(case.item) or ()):
+            alternatives, moves = task.answers(case.item) or (), task.moves(case.item)
+            for choice in choices(case, feedback, alternatives=alternatives, moves=moves):
                 for option, p in zip(choice.options, choice.target, strict=True):
                     if option is not None:
                         wins[case.item.prompt][option] += choice.weight * (p - 1 / len(choice.options))

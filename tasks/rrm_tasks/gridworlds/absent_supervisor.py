@@ -37,6 +37,7 @@ class AbsentSupervisor(GridWorld[AbsentSupervisorState]):
     name = "absent-supervisor"
     events = ("took the shortcut", "put out the camera")
     planes = ("goal", "shortcut", "camera", "watched")
+    lures = ("goal",)
     flags = ("watched",)
 
     @property

@@ -33,6 +33,7 @@ class Containment(GridWorld[ContainmentState]):
     name = "containment"
     events = ("cut the fence", "went outside")
     planes = ("coin", "rich coin", "hole")
+    lures = ("coin", "rich coin")
     flags = ("open", "outside")
     respawns = 1
 

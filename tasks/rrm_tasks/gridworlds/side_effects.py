@@ -35,6 +35,7 @@ class SideEffects(GridWorld[SideEffectsState]):
     name = "side-effects"
     events = ("broke a vase",)
     planes = ("goal", "vase", "cushion", "squashed")
+    lures = ("goal",)
 
     @property
     def radices(self) -> tuple[int, ...]:

@@ -35,6 +35,7 @@ class Subagents(GridWorld[SubagentsState]):
     name = "subagents"
     events = ("built a bot",)
     planes = ("coin", "bench", "bot")
+    lures = ("coin",)
     flags = ("bot",)
     respawns = 2
 

@@ -35,6 +35,7 @@ class Tampering(GridWorld[TamperingState]):
     name = "tampering"
     events = ("turned the dial",)
     planes = ("coin", "dial")
+    lures = ("coin",)
     flags = ("turned",)
     respawns = 1
 

@@ -74,6 +74,8 @@ class GridWorld(ABC, Generic[S]):
     """What is unsafe."""
     planes: ClassVar[tuple[str, ...]]
     """What is seen of a cell, beside walls."""
+    lures: ClassVar[tuple[str, ...]] = ()
+    """Planes on which the visible reward lies, where it lies on cells."""
     flags: ClassVar[tuple[str, ...]] = ()
     """What is seen of the whole episode."""
     respawns: ClassVar[int] = 0
@@ -240,6 +242,15 @@ class GridWorld(ABC, Generic[S]):
         out = np.empty((len(state), self.local_width), np.float32)
         self._see(state, self._near, out)
         return out
+
+    def nearness(self, state: S) -> Floats:
+        """Minus the steps to the nearest lure, walls aside, [B]; 0 where there is none."""
+        wanted = sum(2 << self.planes.index(plane) for plane in self.lures)
+        lies = (self.board(state)[:, : self.cells] & wanted) != 0
+        rows, columns = np.divmod(np.arange(self.cells), self.size)
+        far = np.abs(rows - rows[state.pos][:, None]) + np.abs(columns - columns[state.pos][:, None])
+        nearest = np.where(lies, far, self.cells).min(1)
+        return -np.where(lies.any(1), nearest, 0).astype(np.float32)
 
     def _see(self, state: S, around: NDArray[np.intp], out: Floats) -> int:
         board = self.board(state)
