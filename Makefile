@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+OURS := rrm tasks assistants tests benchmarks
 
 .PHONY: demo test format clean
 
@@ -9,14 +10,14 @@ demo: .venv/installed
 	$(BIN)/rrm run configs/demo.toml --out runs/demo
 
 test: .venv/developing
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check $(OURS)
+	$(BIN)/ruff check $(OURS)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 format: .venv/developing
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format $(OURS)
+	$(BIN)/ruff check --fix $(OURS)
 
 # torch comes first and by version: left to itself, pip would bring a larger build with several GB of CUDA.
 .venv/installed: pyproject.toml

@@ -206,8 +206,8 @@ class Gridworld(FiniteTask):
         if text is None:
             return Text(text=item.prompt), board(self._world, self._world.start(self._seeds([item]))), key(self._world)
         lived = self.lived([item], [text])
-        (transcript,) = transcripts(lived)
-        return Text(text=text), film(self._world, lived, 0, transcript, f"{self.settings.world}: ")
+        (whole,) = transcripts(lived)
+        return Text(text=text), film(self._world, lived, 0, _until(len(text), whole), f"{self.settings.world}: ")
 
 
 def _is_audit(exhibit: Exhibit) -> bool:

@@ -68,7 +68,10 @@ class Ppo(PolicyTrainer):
         try:
             import stable_baselines3  # noqa: F401
         except ImportError:
-            raise PlanError("policy 'ppo' needs Stable-Baselines3: pip install 'rrm[rl]'") from None
+            raise PlanError(
+                "policy 'ppo' needs Stable-Baselines3: pip install 'rrm[rl]' "
+                "(in a clone: .venv/bin/pip install -e '.[rl]')"
+            ) from None
 
     def _task(self, task: Task) -> ControlTask:
         if not isinstance(task, ControlTask):

@@ -57,8 +57,8 @@ def key(world: GridWorld[Any]) -> Frames:
 
 
 def film(world: GridWorld[Any], lived: Trajectories, row: int, transcript: str, prefix: str) -> Frames:
-    """One episode, up to its end: frame k is what step k led to. `prefix` opens the prompts about single steps."""
-    actions = lived.letters()[row]
+    """One episode, as far as its transcript goes: frame k is what step k led to. `prefix` opens prompts about steps."""
+    actions = transcript.split()[1::2]
     frames = [board(world, state, row) for state in lived.states[: len(actions) + 1]]
     flags = [raised(world, state, row) for state in lived.states[: len(actions) + 1]]
     return _strip(frames, actions, flags, [prefix + clip for clip in clips(transcript)])
