@@ -23,7 +23,7 @@ from rrm.blocks import Block, Code, Frames, Image, Table, Text
 from rrm.cli import app
 from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.graph import TaskGraph
-from rrm.measure import Figure
+from rrm.measure import Figure, wilson
 from rrm.records import (
     Abstention,
     Arm,
@@ -39,6 +39,9 @@ from rrm.records import (
     Response,
 )
 from rrm.report import Report
+from rrm.report.reading import Reading
+from rrm.report.study import Run, Study
+from rrm.report.verdict import verdicts
 from rrm.roles import Subtask, Task
 from rrm.store import Store
 
@@ -220,7 +223,12 @@ def test_exact_json(study: Store) -> None:
     assert [(c["round"], c["mean"]) for c in node["curve"]] == [(0, 0.25), (1, 1.0)]
     assert found["gap_recovered"]["part"] is None  # no gap to divide by
     gap = found["gap_recovered"]["whole"]
-    assert (gap["mean"], gap["low"], gap["high"], gap["n"], gap["median"]) == (1, 1, 1, 3, 1)
+    assert (gap["mean"], gap["n"], gap["median"]) == (1, 3, 1)
+    assert gap["low"] == pytest.approx(1 - gap["high"] + 1)
+    assert gap["low"] == pytest.approx(1 - 0.242494 / 0.75, abs=1e-5)  # 12 of 12 items in Wilson's interval
+    assert gap["by_setting"][0]["low"] == gap["low"]
+    grown = found["error_growth"]["recursive"]["whole"]
+    assert grown["low"] < grown["mean"] == 0 < grown["high"]
     assert [e["seed"] for e in gap["each"]] == [0, 1, 2]
     unassisted = found["arms"][1]["nodes"]["whole"]
     assert (unassisted["helper_questions"], unassisted["helper_distinct"]) == (0, 0)  # asked nothing: a real 0
@@ -420,6 +428,15 @@ def test_errors_of_helpers_that_were_never_asked_do_not_grow(store: Store) -> No
     grown = report(store).to_json()["error_growth"]
     assert grown["recursive"]["whole"] is not None
     assert grown["unassisted"]["whole"] is None
+
+
+@pytest.mark.parametrize(("right", "grows"), [(99_900, False), (90_000, True)])
+def test_errors_grow_only_by_what_is_not_negligible(right: int, grows: bool) -> None:
+    n = 100_000
+    part, whole = (Reading(finished=True, truth=wilson(n, n), judge=wilson(of, n)) for of in (n, right))
+    runs = [Run(arm("run", s, {}), graph(), {"part": part, "whole": whole}) for s in range(3)]
+    said = [v.text for v in verdicts(Study(runs, {"part": 0, "whole": 1}))]
+    assert any("errors grow" in text for text in said) is grows
 
 
 def test_what_stands_before_a_corrupted_helper_is_told(store: Store) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rrm.errors import RrmError, StoreError
 from rrm.graph import TaskGraph
 from rrm.inert import inert
-from rrm.measure import Figure, t_interval
+from rrm.measure import Figure
 from rrm.records import Arm, SpotResult
 from rrm.registry import in_file, located
 from rrm.report.gap import RewardGap
@@ -195,9 +195,9 @@ def _gap(study: Study, node: str) -> dict[str, Any] | None:
         return None
     each = [{**run.arm.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
     settings = [
-        {"setting": dict(one[0][0].arm.varied), **(_figure(t_interval([gap for _, gap in one])) or {}),
+        {"setting": dict(one[0][0].arm.varied), **(_figure(study.gap_recovered(node, name)) or {}),
          "median": _round(median(gap for _, gap in one))}
-        for one in study.gaps_by_setting(node).values()
+        for name, one in study.gaps_by_setting(node).items()
     ]  # fmt: skip
     return {**figure, "median": _round(study.gap_median(node)), "each": each, "by_setting": settings}
 

@@ -222,7 +222,7 @@ def _sheet(sheet: Sheet, shades: dict[str, int]) -> dict[str, Any]:
 
 def _gaps_apart(study: Study, node: str) -> list[str]:
     """The gap recovered at each setting, if there are several."""
-    apart = {s: t_interval([gap for _, gap in found]) for s, found in study.gaps_by_setting(node).items()}
+    apart = {s: study.gap_recovered(node, s) for s in study.gaps_by_setting(node)}
     told = [f"{short(s, 80)}: {number(f.mean)} {bounds(f)}".rstrip() for s, f in apart.items() if f]
     return told if len(told) > 1 else []
 

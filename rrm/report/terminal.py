@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rrm.figures import bounds, number
-from rrm.measure import Figure
+from rrm.measure import Figure, Share
 from rrm.picture import short
 from rrm.report.measures import Sheet, sheets
 from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of, spots
@@ -103,7 +103,7 @@ def _column(sheet: Sheet, name: str) -> list[Text]:
     figures = [row.figures.get(name) for row in sheet.rows]
     if name in sheet.counts:
         return [_count(None if f is None else f.mean) for f in figures]
-    shares = all(f is None or (f.low is not None and f.high is not None and 0 <= f.low <= f.high <= 1) for f in figures)
+    shares = all(f is None or isinstance(f, Share) for f in figures)
     return [_figure(f) if shares else _mean(f) for f in figures]
 
 

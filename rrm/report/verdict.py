@@ -214,7 +214,7 @@ def _growth(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
         below = [Run(run.arm, run.graph, {node: run.readings[helper]}) for run in runs if helper in run.readings]
         fall = compared(below, runs, node, _judge)
         here, there = cell(runs, node, _judge), cell(below, node, _judge)
-        if fall and here and there and fall.low is not None and fall.low > 0:
+        if fall and here and there and _above(fall, 0) and fall.mean > NEGLIGIBLE:
             yield (
                 "limit",
                 f"errors grow through the judgements: the user was right on {number(there.mean)} of the pairs at "
