@@ -59,16 +59,29 @@ class GateFailed(RrmError):
 
 
 @contextmanager
-def blamed(who: str) -> Iterator[None]:
-    """Whatever goes wrong in a component's own code is told as one line, with the file and line: plug-ins err."""
+def blamed(who: str, file: str | None = None) -> Iterator[None]:
+    """Whatever goes wrong in a component's own code is told as one line, with the file and line: plug-ins err.
+
+    `file`: the component's, in which the line is looked for before that of a library which it called.
+    """
     try:
         yield
     except RrmError:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if "pydantic" not in Path(frame.filename).parts]  # which only checks records
+        last = next((frame for frame in reversed(frames) if frame.filename == file), (ours or frames)[-1])
         where = f"{Path(last.filename).name}:{last.lineno}"
-        raise ComponentError(f"{who}: {type(error).__name__} in {where}: {error}") from error
+        raise ComponentError(f"{who}: {type(error).__name__} in {where}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    from pydantic import ValidationError  # lazily: `rrm --help` needs neither
+
+    from rrm.faults import of_record
+
+    return of_record(error) if isinstance(error, ValidationError) else str(error)
 
 
 @contextmanager

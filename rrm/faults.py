@@ -31,6 +31,15 @@ def readable(error: ValidationError, plan: type[BaseModel], besides: Sequence[st
     return "; ".join(f"{_where(place, nodes)}: {text}" for (place, text), nodes in faults.items())
 
 
+def of_record(error: ValidationError) -> str:
+    """All faults of a record that a component's code was about to make, in a line."""
+    told = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(map(str, fault["loc"]))
+        told.append(f"{place}: {in_words(fault)}" if place else in_words(fault))
+    return f"{error.title}: {'; '.join(told)}"
+
+
 def _where(place: str, nodes: Sequence[str]) -> str:
     if len(nodes) < 2:
         return f"node.{nodes[0]}.{place}" if nodes else place

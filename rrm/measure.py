@@ -310,6 +310,13 @@ def calibration(margins: ArrayLike, outcomes: ArrayLike) -> Calibration:
     return Calibration(log_loss, float(np.abs(gap).sum() / m.size), _temperature(m, y))
 
 
+def temperature_at_bound(temperature: float | None) -> int:
+    """-1 where what `calibration` found is the least that it looks at, 1 where the largest, else 0."""
+    if temperature is None:
+        return 0
+    return next((sign for sign, t in zip((-1, 1), TEMPERATURES, strict=True) if math.isclose(t, temperature)), 0)
+
+
 def _temperature(m: np.ndarray, y: np.ndarray) -> float | None:
     """The loss is convex in 1 / temperature: halve the interval until its slope is 0."""
     if not m.any():

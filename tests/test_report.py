@@ -23,7 +23,7 @@ from rrm.blocks import Block, Code, Frames, Image, Table, Text
 from rrm.cli import app
 from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.graph import TaskGraph
-from rrm.measure import Figure, wilson
+from rrm.measure import TEMPERATURES, Figure, wilson
 from rrm.records import (
     Abstention,
     Arm,
@@ -405,7 +405,7 @@ def test_a_seed_that_finished_nothing_is_not_counted(store: Store) -> None:
     assert "one seed [95 % interval over items]" in printed(found)
     limits = found.to_json()["limits"]
     assert any(text.startswith("One seed") for text in limits)
-    assert "Of 2 seeds that were begun, 1 have finished nothing yet." in limits
+    assert "Of 2 seeds that were begun, 1 has finished nothing yet." in limits
 
 
 def test_items_that_came_again_in_an_exam_are_told(store: Store) -> None:
@@ -437,6 +437,21 @@ def test_errors_grow_only_by_what_is_not_negligible(right: int, grows: bool) -> 
     runs = [Run(arm("run", s, {}), graph(), {"part": part, "whole": whole}) for s in range(3)]
     said = [v.text for v in verdicts(Study(runs, {"part": 0, "whole": 1}))]
     assert any("errors grow" in text for text in said) is grows
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "end"),
+    [(TEMPERATURES[0], "≤ 0.01", "low"), (TEMPERATURES[1], "≥ 100", "high"), (1.5, "1.5", None)],
+)
+def test_a_temperature_at_the_end_of_its_search_is_a_bound(
+    store: Store, tmp_path: Path, found: float, told: str, end: str | None
+) -> None:
+    filled(store, "k", "0123")
+    store.append(keyed("k"), "gate", [gate(True).model_copy(update={"temperature": found})])
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    detail = report(store).to_json()["arms"][0]["nodes"]["whole"]["gate_detail"]
+    assert (detail["temperature"], detail["temperature_at_bound"]) == (found, end)
+    assert f"<td>{told}</td>" in html(report(store), tmp_path / "page.html")
 
 
 def test_what_stands_before_a_corrupted_helper_is_told(store: Store) -> None:
@@ -834,8 +849,8 @@ def test_what_arms_share_is_said_once(store: Store) -> None:
     assert len(said) == len(set(said))
     failed = [t for t in said if "failed its gate" in t]
     assert failed == [
-        "recursive, silent, truth: failed its gate at 1 of 1 seeds; levels above may not hold",
-        "other: failed its gate at 1 of 1 seeds; levels above may not hold",
+        "recursive, silent, truth: failed its gate at the one seed; levels above may not hold",
+        "other: failed its gate at the one seed; levels above may not hold",
     ]
     assert sum("common answer" in t or "zero-shot" in t for t in said) >= 2
     assert all(t.startswith(("recursive, silent, truth: ", "other: ")) for t in said)

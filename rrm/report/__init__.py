@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rrm.errors import RrmError, StoreError
 from rrm.graph import TaskGraph
 from rrm.inert import inert
-from rrm.measure import Figure
-from rrm.records import Arm, SpotResult
+from rrm.measure import Figure, temperature_at_bound
+from rrm.records import Arm, GateResult, SpotResult
 from rrm.registry import in_file, located
 from rrm.report.gap import RewardGap
 from rrm.report.reading import Reading
@@ -167,7 +167,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "gate": None if gate is None else "passed" if gate.passed else "failed",
         "gate_judgements": reading.gate_judgements,
         "gate_questions": reading.gate_questions,
-        "gate_detail": None if gate is None else gate.model_dump(),
+        "gate_detail": None if gate is None else _gate(gate),
         "spot": {subtask: _spot(result) for subtask, result in reading.spots.items()} or None,
         "spot_judgements": reading.spot_judgements,
         "spot_questions": reading.spot_questions,
@@ -182,6 +182,11 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "reward_gap": _reward_gap(reading.gap),
         "repeated_items": _round(reading.repeats),
     }
+
+
+def _gate(result: GateResult) -> dict[str, Any]:
+    end = {-1: "low", 0: None, 1: "high"}[temperature_at_bound(result.temperature)]
+    return {**result.model_dump(), "temperature_at_bound": end}
 
 
 def _spot(result: SpotResult) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from rrm.figures import bounds, number, signed
 from rrm.inert import inert
-from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval
+from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval, temperature_at_bound
 from rrm.picture import Series, graph_svg, line_chart_svg, short
 from rrm.records import SpotResult
 from rrm.report.gap import Point
@@ -245,7 +245,7 @@ def _row(name: str, runs: Sequence[Run], node: str, colour: int) -> dict[str, An
         "spots": [_spot(helper, subtask, found) for (helper, subtask), found in spots(runs, node).items()],
         "log_loss": _average([g.log_loss for g in results]),
         "calibration": _average([g.calibration_error for g in results]),
-        "temperature": _average([g.temperature for g in results]),
+        "temperature": _temperature([g.temperature for g in results]),
         "counts": [
             _count(mean_of(runs, node, get))
             for get in (
@@ -292,6 +292,14 @@ def _share(part: int, whole: int) -> str | None:
 def _average(found: Sequence[float | None]) -> str | None:
     known = [x for x in found if x is not None]
     return f"{sum(known) / len(known):.3g}" if known else None
+
+
+def _temperature(found: Sequence[float | None]) -> str | None:
+    """The mean; "≤" or "≥" where a search ended at its bound, for the best lies beyond; None where at both."""
+    ends = {temperature_at_bound(x) for x in found} - {0}
+    sign = {-1: "≤ ", 1: "≥ "}[ends.pop()] if len(ends) == 1 else ""
+    mean = _average(found)
+    return None if ends or mean is None else sign + mean
 
 
 def _count(x: float | None) -> str | None:

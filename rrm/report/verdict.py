@@ -91,10 +91,14 @@ def _gated(node: str, names: Sequence[str], runs: Sequence[Run]) -> Iterator[tup
     passed, stood = gates(runs, node)
     if passed < stood:
         grave: Kind = "note" if {*names} <= {UNASSISTED, ORACLE} else "caution"
-        yield grave, f"failed its gate at {stood - passed} of {stood} seeds; levels above may not hold"
+        yield grave, f"failed its gate at {_of_seeds(stood - passed, stood)}; levels above may not hold"
     right = cell(runs, node, _truth)
     if stood and passed == stood and right and right.high is not None and right.high < HALF:
         yield "note", f"passed its gate though right on {number(right.mean)}: a gate asks the user, who errs too"
+
+
+def _of_seeds(some: int, every: int) -> str:
+    return "the one seed" if every == 1 else f"{some} of {every} seeds"
 
 
 def _overoptimised(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
@@ -138,8 +142,8 @@ def _spots(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
                 )
                 yield (
                     "caution",
-                    f"{name}: what {helper} said ({subtask}) could not be trusted at {bad} of {len(results)} seeds, as "
-                    f"spot checks showed: {told}",
+                    f"{name}: what {helper} said ({subtask}) could not be trusted at "
+                    f"{_of_seeds(bad, len(results))}, as spot checks showed: {told}",
                 )
 
 
@@ -260,8 +264,9 @@ def limits(study: Study) -> list[str]:
         found.append("One seed: intervals are over held-out items only and say nothing of how runs differ.")
     elif seeds < 5:
         found.append(f"{seeds} seeds: intervals over seeds are wide, and rest on the seeds being alike.")
-    if seeds < planned_seeds:
-        found.append(f"Of {planned_seeds} seeds that were begun, {planned_seeds - seeds} have finished nothing yet.")
+    if idle := planned_seeds - seeds:
+        has = "has" if idle == 1 else "have"
+        found.append(f"Of {planned_seeds} seeds that were begun, {idle} {has} finished nothing yet.")
     few = {n: share for n in study.levels if (share := _repeats(study, n)) is not None and share > MANY_REPEATS}
     if few:
         told = ", ".join(f"{n} ({number(share)})" for n, share in few.items())
