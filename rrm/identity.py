@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rrm.registry import there
 from rrm.roles import Component
 
 ROOMS = ("rrm.models", "rrm.training", "rrm.selection", "rrm.evaluators", "rrm.protocols")
@@ -21,8 +22,9 @@ def identity(component: Component) -> list[Any]:
     """Equal for components that behave alike: part of a node's key."""
     kind = type(component)
     settings = component.settings.model_dump(mode="json")
-    # of a file, what stands in it counts, and not where it stands
-    found = [kind.name(), settings | {k: "" for k in kind.paths if isinstance(settings.get(k), str)}, code_of(kind)]
+    # of a file, what stands in it counts, and not where it stands; what is no path, as a model's hub name, counts
+    files = [k for k in kind.paths if isinstance(settings.get(k), str) and there("", settings[k])]
+    found = [kind.name(), settings | dict.fromkeys(files, ""), code_of(kind)]
     read = [_digest(what) if isinstance(what, bytes) else contents_of(what) for what in component.reads()]
     return [*found, read] if read else found
 

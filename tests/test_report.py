@@ -568,6 +568,19 @@ def test_terminal_fits_and_says_what_matters(study: Store) -> None:
     assert "Every item of this task is seen in training" in text
 
 
+@pytest.mark.parametrize("middle", ["1-audit", "x" * 20 + "-1-of-several-audits"])
+def test_two_nodes_never_look_the_same(store: Store, middle: str) -> None:
+    names = [f"absent-supervisor-{m}" for m in (middle, middle.replace("1", "2"), "agent")]
+    tasks: dict[str, Task] = {name: Echo() for name in names}
+    for name in names:
+        filled(store, name, "0123", help=False)
+    store.append("study", "arms", [arm("recursive", 0, {n: n for n in names})])
+    told = printed(Report.from_store(store, graph_of=lambda arm: TaskGraph(tasks, {})))
+    cut = re.findall(r"^(?:    0  )?(absent\S*)  *(?:recursive|1\.00)", told, re.MULTILINE)
+    assert sorted(map(cut.count, cut)) == [2] * 6, told  # three names, each in both tables
+    assert max(map(len, told.splitlines())) <= 100
+
+
 def test_terminal_of_many_arms_still_fits(store: Store) -> None:
     filled(store, "k", "0123")
     store.append("study", "arms", [arm(f"an-arm-with-a-long-name-{i}", 0, {"whole": "k"}) for i in range(8)])
