@@ -454,6 +454,27 @@ def test_a_temperature_at_the_end_of_its_search_is_a_bound(
     assert f"<td>{told}</td>" in html(report(store), tmp_path / "page.html")
 
 
+@pytest.mark.parametrize(
+    ("reward", "policy", "learns"),
+    [
+        ("tally", "best-of-n", False), ("bradley-terry", "best-of-n", True), ("tally", "regression", True),
+        ("mine.py:Own", "best-of-n", True), ("gone", "best-of-n", True),
+    ],
+)  # fmt: skip
+def test_where_nothing_learnt_carries_over_no_effect_is_explained(
+    store: Store, reward: str, policy: str, learns: bool
+) -> None:
+    cast = {"reward": {"use": reward}, "policy": {"use": policy}}
+    for seed in range(3):
+        for name in ("recursive", "unassisted"):
+            filled(store, f"{name}{seed}", "0120")
+            made = arm(name, seed, {"whole": f"{name}{seed}"})
+            made.plan["node"]["whole"]["cast"] = cast
+            store.append("study", "arms", [made])
+    (said,) = (v.text for v in report(store).verdicts if "no effect of help" in v.text)
+    assert ("learns nothing that carries over" in said) is not learns
+
+
 def test_what_stands_before_a_corrupted_helper_is_told(store: Store) -> None:
     filled(store, "k", "0123")
     chain = [{"use": "corrupted", "rate": 0.3}, {"use": "cached"}]

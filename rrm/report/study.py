@@ -14,7 +14,7 @@ from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure, Trio
 from rrm.records import Arm, SpotResult, slots
-from rrm.registry import ASSISTANTS, placed
+from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
 from rrm.store import Store
@@ -63,6 +63,12 @@ class Run:
     def label(self) -> str:
         """The arm's name with its setting."""
         return f"{self.arm.name} ({self.setting})" if self.setting else self.arm.name
+
+    def carries_over(self, node: str) -> bool:
+        """Whether anything that the node's cast learns reaches other items. Of code in a file, which is not run for
+        this, and where the plan does not say, it is taken to."""
+        cast = _table(_table(_table(self.arm.plan, "node"), node), "cast")
+        return _carries(REWARD_TRAINERS, cast, "reward") or _carries(POLICY_TRAINERS, cast, "policy")
 
     def helper_errors(self, node: str) -> list[HelperError]:
         """What the plan puts between `node` and its helpers, or around their agents, to make them err."""
@@ -300,6 +306,16 @@ def work_with_helpers(run: Run, node: str) -> int | None:
     same = run.graph.tasks[node].work_name
     known = [done[same] for n in below if same in (done := work_of(run, n))]
     return sum(known) if known else None
+
+
+def _carries(registry: Registry[Any], cast: Mapping[str, Any], role: str) -> bool:
+    use = _table(cast, role).get("use")
+    if not isinstance(use, str) or in_file(use):
+        return True
+    try:
+        return bool(registry.get(use).carries_over)
+    except (RrmError, ImportError):  # not installed here
+        return True
 
 
 def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -159,7 +159,9 @@ def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
         yield "caution", f"help did harm: {signed(gain)} against the same user alone"
     else:
         gap = " (one seed: no interval of the gap recovered)" if gain.n == 1 and study.gaps(node) else ""
-        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone{gap}"
+        idle = not any(run.carries_over(node) for run in arms[RECURSIVE])
+        why = " (this cast learns nothing that carries over to other items: see user)" if idle else ""
+        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone{gap}{why}"
 
 
 def _oracle(node: str, arms: Arms, suspect: str) -> Iterator[tuple[Kind, str]]:
