@@ -14,10 +14,8 @@ RrmError
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 
 class RrmError(Exception):
@@ -56,32 +54,6 @@ class ComponentError(RrmError):
 
 class GateFailed(RrmError):
     """An agent did not pass its gate, and the plan says to stop there."""
-
-
-@contextmanager
-def blamed(who: str, file: str | None = None) -> Iterator[None]:
-    """Whatever goes wrong in a component's own code is told as one line, with the file and line: plug-ins err.
-
-    `file`: the component's, in which the line is looked for before that of a library which it called.
-    """
-    try:
-        yield
-    except RrmError:
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in frames if "pydantic" not in Path(frame.filename).parts]  # which only checks records
-        last = next((frame for frame in reversed(frames) if frame.filename == file), (ours or frames)[-1])
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        raise ComponentError(f"{who}: {type(error).__name__} in {where}: {_told(error)}") from error
-
-
-def _told(error: Exception) -> str:
-    from pydantic import ValidationError  # lazily: `rrm --help` needs neither
-
-    from rrm.faults import of_record
-
-    return of_record(error) if isinstance(error, ValidationError) else str(error)
 
 
 @contextmanager

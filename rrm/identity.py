@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rrm.registry import there
 from rrm.roles import Component
 
 ROOMS = ("rrm.models", "rrm.training", "rrm.selection", "rrm.evaluators", "rrm.protocols")
@@ -23,10 +22,17 @@ def identity(component: Component) -> list[Any]:
     kind = type(component)
     settings = component.settings.model_dump(mode="json")
     # of a file, what stands in it counts, and not where it stands; what is no path, as a model's hub name, counts
-    files = [k for k in kind.paths if isinstance(settings.get(k), str) and there("", settings[k])]
+    files = [k for k in kind.paths if isinstance(settings.get(k), str) and _there(settings[k])]
     found = [kind.name(), settings | dict.fromkeys(files, ""), code_of(kind)]
     read = [_digest(what) if isinstance(what, bytes) else contents_of(what) for what in component.reads()]
     return [*found, read] if read else found
+
+
+def _there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long for a name
+        return False
 
 
 @functools.cache

@@ -113,7 +113,8 @@ def _arms(arms: Sequence[Arm]) -> str:
 
 
 def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> None:
-    from rrm.errors import ComponentError, blamed
+    from rrm.errors import ComponentError
+    from rrm.faults import blamed
     from rrm.layering import assignment
 
     settings, broken = dict(assignment(s) for s in sets), ""
