@@ -15,7 +15,8 @@ from typing import Any
 from rrm import __version__
 from rrm.asking import drive
 from rrm.control import StepTerm
-from rrm.errors import PlanError, blamed
+from rrm.errors import PlanError
+from rrm.faults import blamed
 from rrm.identity import identity
 from rrm.node import Node
 from rrm.plan import Effort, NodePlan, Plan, Use

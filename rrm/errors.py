@@ -14,10 +14,8 @@ RrmError
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 
 class RrmError(Exception):
@@ -56,19 +54,6 @@ class ComponentError(RrmError):
 
 class GateFailed(RrmError):
     """An agent did not pass its gate, and the plan says to stop there."""
-
-
-@contextmanager
-def blamed(who: str) -> Iterator[None]:
-    """Whatever goes wrong in a component's own code is told as one line, with the file and line: plug-ins err."""
-    try:
-        yield
-    except RrmError:
-        raise
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        raise ComponentError(f"{who}: {type(error).__name__} in {where}: {error}") from error
 
 
 @contextmanager

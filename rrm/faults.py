@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, time
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from rrm.errors import ComponentError, RrmError
 from rrm.graph import suggest
 
 
@@ -29,6 +33,37 @@ def readable(error: ValidationError, plan: type[BaseModel], besides: Sequence[st
         nodes = faults.setdefault((".".join(place[2:] if of_node else place), text), [])
         nodes += place[1:2] if of_node else []
     return "; ".join(f"{_where(place, nodes)}: {text}" for (place, text), nodes in faults.items())
+
+
+def of_record(error: ValidationError) -> str:
+    """All faults of a record that a component's code was about to make, in a line."""
+    told = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(map(str, fault["loc"]))
+        told.append(f"{place}: {in_words(fault)}" if place else in_words(fault))
+    return f"{error.title}: {'; '.join(told)}"
+
+
+@contextmanager
+def blamed(who: str, file: str | None = None) -> Iterator[None]:
+    """Whatever goes wrong in a component's own code is told as one line, with the file and line: plug-ins err.
+
+    `file`: the component's, in which the line is looked for before that of a library which it called.
+    """
+    try:
+        yield
+    except RrmError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if "pydantic" not in Path(frame.filename).parts]  # which only checks records
+        last = next((frame for frame in reversed(frames) if frame.filename == file), (ours or frames)[-1])
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        raise ComponentError(f"{who}: {type(error).__name__} in {where}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    return of_record(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _where(place: str, nodes: Sequence[str]) -> str:

@@ -7,6 +7,11 @@ from math import ceil, floor
 from rrm.measure import Figure
 
 
+def counted(n: int, what: str) -> str:
+    """ "1 arm", "2 arms"."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def number(x: float) -> str:
     """A share in two digits, or three near the ends: .98, .996, 1.00."""
     digits = 3 if 0.985 <= abs(x) < 0.9995 or 0 < abs(x) < 0.005 else 2

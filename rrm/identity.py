@@ -21,10 +21,18 @@ def identity(component: Component) -> list[Any]:
     """Equal for components that behave alike: part of a node's key."""
     kind = type(component)
     settings = component.settings.model_dump(mode="json")
-    # of a file, what stands in it counts, and not where it stands
-    found = [kind.name(), settings | {k: "" for k in kind.paths if isinstance(settings.get(k), str)}, code_of(kind)]
+    # of a file, what stands in it counts, and not where it stands; what is no path, as a model's hub name, counts
+    files = [k for k in kind.paths if isinstance(settings.get(k), str) and _there(settings[k])]
+    found = [kind.name(), settings | dict.fromkeys(files, ""), code_of(kind)]
     read = [_digest(what) if isinstance(what, bytes) else contents_of(what) for what in component.reads()]
     return [*found, read] if read else found
+
+
+def _there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long for a name
+        return False
 
 
 @functools.cache

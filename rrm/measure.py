@@ -35,6 +35,18 @@ class Figure(NamedTuple):
     """What the interval counts as independent: items, cases, or seeds."""
 
 
+class Share(Figure):
+    """A part of a whole, which neither it nor its interval can leave. A worth between 0 and 1 is none."""
+
+
+class Trio(NamedTuple):
+    """The truths that a gap is computed from, of one seed and setting."""
+
+    recursive: Figure
+    unassisted: Figure
+    oracle: Figure
+
+
 class Calibration(NamedTuple):
     """How far a reward model's preferences can be taken at their word. All None: there was nothing to compare."""
 
@@ -43,7 +55,7 @@ class Calibration(NamedTuple):
     temperature: float | None
 
 
-def wilson(right: float, n: int) -> Figure | None:
+def wilson(right: float, n: int) -> Share | None:
     """The share `right / n` with Wilson's score interval (1927), which stays inside [0, 1]; None for n = 0.
 
     `right` may be fractional: a tie counts one half.
@@ -56,7 +68,7 @@ def wilson(right: float, n: int) -> Figure | None:
     p, shrink = right / n, 1 + z * z / n
     middle = (p + z * z / (2 * n)) / shrink
     half = z / shrink * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Figure(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n)
+    return Share(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n)
 
 
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Figure | None:
@@ -74,7 +86,7 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Figur
 
 
 def over_seeds(runs: Sequence[Figure]) -> Figure | None:
-    """The mean of shares over seeds, with its interval inside [0, 1].
+    """The mean over seeds, with its interval, which of shares stays inside [0, 1].
 
     Two seeds or more: Student's interval over the seeds' means, widened where the items alone leave more doubt: three
     seeds that are all 1.000 do not show that the truth is 1 exactly. One seed: that run's own interval, over its items.
@@ -84,8 +96,8 @@ def over_seeds(runs: Sequence[Figure]) -> Figure | None:
     means = [run.mean for run in runs]
     bounds = [b for f in (t_interval(means), _pool(runs)) if (b := _bounds(f))]
     low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
-    if all(0 <= mean <= 1 for mean in means):
-        low, high = max(0.0, low), min(1.0, high)
+    if all(isinstance(run, Share) for run in runs):
+        return Share(fmean(means), max(0.0, low), min(1.0, high), len(runs))
     return Figure(fmean(means), low, high, len(runs))
 
 
@@ -93,7 +105,7 @@ def difference(ones: Sequence[Figure], others: Sequence[Figure]) -> Figure | Non
     """How much larger `ones` are than `others`, paired by position (the same seed); None without pairs.
 
     Two pairs or more: Student's interval of the paired differences, never narrower than the one that the items give.
-    One pair: the items' alone (Newcombe 1998, method 10: the square-and-add of two Wilson intervals).
+    One pair: the items' alone (of shares Newcombe 1998, method 10: the square-and-add of two Wilson intervals).
     """
     if len(ones) != len(others):
         raise ValueError(f"{len(ones)} runs cannot be paired with {len(others)}")
@@ -113,10 +125,17 @@ def _bounds(figure: Figure | None) -> tuple[float, float] | None:
 
 
 def _pool(runs: Sequence[Figure]) -> Figure | None:
+    """The mean with the doubt that the items of all runs leave: of shares Wilson's, of worths the square-and-add."""
     if len(runs) == 1:
         return runs[0]
     n, mean = sum(run.n for run in runs), fmean(run.mean for run in runs)
-    return wilson(mean * n, n) if 0 <= mean <= 1 else None
+    if all(isinstance(run, Share) for run in runs):
+        return wilson(mean * n, n)
+    sides = [(run.mean - b[0], b[1] - run.mean) for run in runs if (b := _bounds(run))]
+    if len(sides) < len(runs):
+        return None
+    below, above = (math.hypot(*side) / len(runs) for side in zip(*sides, strict=True))
+    return Figure(mean, mean - below, mean + above, n)
 
 
 def _newcombe(one: Figure | None, other: Figure | None) -> tuple[float, float] | None:
@@ -135,12 +154,36 @@ def gap_recovered(recursive: float, unassisted: float, oracle: float) -> float |
     return (recursive - unassisted) / gap if gap >= MIN_GAP else None
 
 
-def error_growth(node: Sequence[float], helpers: Sequence[Sequence[float]]) -> Figure | None:
-    """How much larger a node's error (1 - truth) is than its worst helper's, paired by seed.
+def mean_gap(seeds: Sequence[Sequence[Trio]]) -> Figure | None:
+    """The mean gap recovered, where each seed counts once, with the mean of its settings; None without any.
+
+    Two seeds or more: Student's interval over seeds, never narrower than the one that the items give: the deviations of
+    the three truths that lower the share, squared and added (Zou and Donner 2008), and those that raise it. One seed:
+    no interval.
+    """
+    each = [[g for trio in seed if (g := gap_recovered(*(f.mean for f in trio))) is not None] for seed in seeds]
+    over = t_interval([fmean(gaps) for gaps in each if gaps])
+    if over is None or over.low is None or over.high is None:
+        return over
+    told = [trio for seed in seeds for trio in seed if gap_recovered(*(f.mean for f in trio)) is not None]
+    pooled = [_pool(arm) for arm in zip(*told, strict=True)]
+    deviations = [(f.mean - b[0], b[1] - f.mean) for f in pooled if f is not None and (b := _bounds(f))]
+    if len(deviations) < 3:
+        return over
+    gap = fmean(t.oracle.mean - t.unassisted.mean for t in told)
+    slopes = 1.0, over.mean - 1, -over.mean  # of gap times share, by each truth
+    sides = [d if slope > 0 else d[::-1] for d, slope in zip(deviations, slopes, strict=True)]
+    below, above = (math.hypot(*(s * d[i] for s, d in zip(slopes, sides, strict=True))) / gap for i in (0, 1))
+    return Figure(over.mean, min(over.low, over.mean - below), max(over.high, over.mean + above), over.n)
+
+
+def error_growth(node: Sequence[Figure], helpers: Sequence[Sequence[Figure]]) -> Figure | None:
+    """How much larger a node's error (1 - truth) is than its worst helper's, paired by seed, as any `difference` is.
 
     `node[i]` and every `helpers[j][i]` are truths of seed i. A difference, for a ratio of errors near 0 says nothing.
     """
-    return t_interval([min(below) - here for here, *below in zip(node, *helpers, strict=True)]) if helpers else None
+    worst = [min(below, key=lambda f: f.mean) for below in zip(*helpers, strict=True)]
+    return difference(worst, node) if helpers else None
 
 
 # -- the user and the reward model, held against the truth ------------------------------------------------------------
@@ -265,6 +308,13 @@ def calibration(margins: ArrayLike, outcomes: ArrayLike) -> Calibration:
     bins = np.minimum((p * 10).astype(int), 9)
     gap = np.bincount(bins, weights=y - p, minlength=10)
     return Calibration(log_loss, float(np.abs(gap).sum() / m.size), _temperature(m, y))
+
+
+def temperature_at_bound(temperature: float | None) -> int:
+    """-1 where what `calibration` found is the least that it looks at, 1 where the largest, else 0."""
+    if temperature is None:
+        return 0
+    return next((sign for sign, t in zip((-1, 1), TEMPERATURES, strict=True) if math.isclose(t, temperature)), 0)
 
 
 def _temperature(m: np.ndarray, y: np.ndarray) -> float | None:

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from rrm.errors import SettingsError, UnknownComponent, blamed
-from rrm.faults import in_words, misread, written
+from rrm.errors import SettingsError, UnknownComponent
+from rrm.faults import blamed, in_words, misread, written
 from rrm.graph import suggest
 from rrm.roles import (
     Assistant,

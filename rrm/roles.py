@@ -331,6 +331,9 @@ class RewardTrainer(Component):
     needs_judgements: ClassVar[bool] = True
     """Whether it has nothing to learn from where nobody is asked: a plan that asks nobody is refused then."""
 
+    carries_over: ClassVar[bool] = True
+    """Whether what it learns says anything of items that were not judged. Reports tell where nothing in a cast does."""
+
     def check(self, task: Task, assistant: Assistant) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""
 
@@ -387,6 +390,9 @@ class PolicyTrainer(Component):
 
     stepwise: ClassVar[bool] = False
     """Whether it trains on the reward of each step: given terms have to value steps then (`rrm.control.StepTerm`)."""
+
+    carries_over: ClassVar[bool] = True
+    """Whether the agent itself learns anything, that it may use on other items."""
 
     def check(self, task: Task, assistant: Assistant) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""

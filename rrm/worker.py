@@ -17,7 +17,8 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
-from rrm.errors import GateFailed, RrmError, blamed
+from rrm.errors import GateFailed, RrmError
+from rrm.faults import blamed
 from rrm.hearing import Watch
 from rrm.job import Job, assemble_node
 from rrm.level import Level

@@ -267,10 +267,12 @@ def test_a_case_that_is_not_there_is_told_by_what_is(trained: Path, rrm: Rrm) ->
         "total/0/9999": "total/0 has cases 0 to 5, and no 9999",
         "total/7/0": "total has no 7: write one of 0, 1, gate-1",
         "totl/0/0": "no node is called 'totl'. Did you mean 'total'?",
+        "xyz/0/0": "no node is called 'xyz'. There are: block, total. write",
     }.items():
         said = rrm("show", trained, wanted)
         assert said.code == 1
         assert words in said.err, said.err
+        assert said.err.count("block, total") == 1, said.err
 
 
 def test_show_says_which_arm_a_case_is_of(study: Path, rrm: Rrm) -> None:
@@ -375,10 +377,15 @@ def test_list_imports_no_component() -> None:
 def test_check_says_what_a_plan_holds(study: Path, rrm: Rrm) -> None:
     said = rrm("check", study)
     assert said.code == 0
-    assert "fine. 1 arm" in said.out
+    assert "fine. 1 arm, 2 nodes (" in said.out
     assert "block, total" in said.out
     assert "Every component of every arm can be built" in said.out
     assert [p.name for p in study.parent.iterdir()] == ["study.toml"]
+
+
+def test_check_counts_arms_apart_from_their_seeds(study: Path, rrm: Rrm) -> None:
+    study.write_text(STUDY + "[arm.a]\n[arm.b]\neffort.exam = 4\n[vary]\nseed = [0, 1, 2]\neffort.cases = [6, 7]\n")
+    assert "fine. 2 arms × 3 seeds × 2 settings, 2 nodes (" in rrm("check", study).out
 
 
 def test_check_builds_the_nodes_of_every_arm(study: Path, rrm: Rrm) -> None:
@@ -430,6 +437,22 @@ def test_check_holds_components_to_their_contract(rrm: Rrm, tmp_path: Path) -> N
     assert "Traceback" not in said.err
     assert rrm("check", "task:column-sum", "--set", "length=17").code == 1
     assert "Did you mean 'task'" in rrm("check", "tusk:column-sum").err
+
+
+def test_a_record_that_a_component_may_not_make_is_told_with_its_own_line(rrm: Rrm, tmp_path: Path) -> None:
+    file = tmp_path / "shy.py"
+    file.write_text(
+        "from rrm import Evaluator, Rating\n"
+        "class Shy(Evaluator):\n"
+        "    def judge(self, task, cases, *, seed, done=0):\n"
+        "        for case in cases:\n"
+        "            yield Rating(case=case.id, evaluator='shy', score=-12)\n"
+    )
+    said = rrm("check", f"{file}:Shy")
+    assert said.code == 1
+    assert "in shy.py:5: Rating: score: input should be greater than or equal to 0 (got -12)" in said.err
+    assert "https" not in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_check_of_a_name_alone(rrm: Rrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ import pytest
 from conftest import STUDY, Rrm
 
 from rrm import Arm, PlanError, Store
+from rrm.identity import identity
 from rrm.job import jobs
 from rrm.plan import Study
+from rrm.registry import ASSISTANTS
 
 ADDER = '''
 from pathlib import Path
@@ -202,6 +204,37 @@ def test_a_path_in_a_setting_is_found_beside_the_plan_from_anywhere(
     (moved / "book.json").write_text('{"a": "c"}')
     planned = json.loads(rrm("plan", moved / "plan.toml", "--out", out, "--no-measure", "--json").out)
     assert [node["state"] == "trained" for node in planned["nodes"]] == [False, True]
+
+
+MODEL = """
+gate = "off"
+[node.block]
+task = { use = "column-sum", length = 4 }
+cast = { reward = "tally", policy = "best-of-n", assistant = { use = "transformer", model = "some/model" } }
+"""
+
+
+def test_a_model_is_a_folder_beside_the_plan_or_else_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def built() -> str:
+        (arm,) = Study.load(tmp_path / "study" / "plan.toml").arms
+        assistant = arm.plan.node["block"].cast.assistant.build(ASSISTANTS, "here")
+        return str(assistant.settings.model_dump()["model"])
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "plan.toml").write_text(MODEL)
+    assert built() == "some/model"
+    one, other = (ASSISTANTS.build("transformer", {"model": name}) for name in ("some/model", "another/model"))
+    assert identity(one) != identity(other)
+    folders = [tmp_path / place / "some" / "model" for place in ("study", "moved")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    assert built() == str(folders[0])
+    one, other = (ASSISTANTS.build("transformer", {"model": str(folder)}) for folder in folders)
+    assert identity(one) == identity(other)
+    (folders[1] / "config.json").write_text('{"other": 1}')
+    assert identity(one) != identity(other)
 
 
 def test_a_path_where_rrm_is_called_will_do_and_is_found_again(

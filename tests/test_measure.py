@@ -121,10 +121,62 @@ def test_gap_recovered() -> None:
 
 
 def test_error_growth() -> None:
-    f = measure.error_growth([0.9, 0.8], [[1.0, 0.95], [0.95, 0.9]])
+    def truths(*shares: float) -> list[Figure]:
+        return [f for share in shares if (f := measure.wilson(share * 100, 100))]
+
+    f = measure.error_growth(truths(0.9, 0.8), [truths(1.0, 0.95), truths(0.95, 0.9)])
     assert f is not None
     assert f.mean == pytest.approx((0.05 + 0.10) / 2)
-    assert measure.error_growth([0.9], []) is None
+    assert measure.error_growth(truths(0.9), []) is None
+    same = measure.error_growth(truths(0.9, 0.9, 0.9), [truths(0.9, 0.9, 0.9)])
+    assert same is not None
+    assert same.low is not None
+    assert -0.06 < same.low < -0.03 < 0 == same.mean  # 300 items each leave doubt, though seeds agree
+
+
+def trio(*shares: float, n: int = 100) -> measure.Trio:
+    return measure.Trio(*(f for share in shares if (f := measure.wilson(share * n, n))))
+
+
+def test_the_gap_over_seeds_that_agree_leaves_the_doubt_of_their_items() -> None:
+    f = measure.mean_gap([[trio(1, 0.2, 1)]] * 3)
+    assert f is not None
+    assert (f.mean, f.n) == (1, 3)
+    assert 0.97 < f.low < 0.99 < 1.01 < f.high < 1.03  # type: ignore[operator]
+    one = measure.mean_gap([[trio(1, 0.2, 1)]])
+    assert one is not None
+    assert (one.mean, one.low) == (1, None)
+    assert measure.mean_gap([[trio(0.5, 0.5, 0.5)]]) is None
+
+
+def test_intervals_of_the_gap_cover_it() -> None:
+    """Two seeds with the same truths: the items alone make the seeds differ."""
+    rng, covered, of = random.Random(5), 0, 300
+
+    def drawn(*shares: float) -> measure.Trio:
+        return trio(*(sum(rng.random() < share for _ in range(200)) / 200 for share in shares), n=200)
+
+    for _ in range(of):
+        f = measure.mean_gap([[drawn(0.7, 0.3, 0.9)] for _ in range(2)])
+        assert f is not None
+        covered += f.low <= 2 / 3 <= f.high  # type: ignore[operator]
+    assert covered / of > 0.93
+
+
+def test_only_shares_end_at_0_and_1() -> None:
+    worths = [measure.t_interval([x - 0.02, x, x + 0.02]) for x in (0.01, 0.4, 0.6)]
+    f = measure.over_seeds([w for w in worths if w])
+    assert f is not None
+    assert f.low is not None
+    assert f.low < 0
+    shares = [measure.wilson(x, 100) for x in (1, 40, 60)]
+    g = measure.over_seeds([s for s in shares if s])
+    assert isinstance(g, measure.Share)
+    assert g.low == 0
+    alike = measure.over_seeds([w for w in [worths[1]] * 3 if w])
+    assert alike is not None
+    assert alike.high is not None
+    assert 0.4 < alike.high < 0.45  # the items' doubt, not that of a share of 9
 
 
 def test_agreement_of_pairs() -> None:

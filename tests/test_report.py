@@ -23,7 +23,7 @@ from rrm.blocks import Block, Code, Frames, Image, Table, Text
 from rrm.cli import app
 from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.graph import TaskGraph
-from rrm.measure import Figure
+from rrm.measure import TEMPERATURES, Figure, wilson
 from rrm.records import (
     Abstention,
     Arm,
@@ -39,6 +39,9 @@ from rrm.records import (
     Response,
 )
 from rrm.report import Report
+from rrm.report.reading import Reading
+from rrm.report.study import Run, Study
+from rrm.report.verdict import verdicts
 from rrm.roles import Subtask, Task
 from rrm.store import Store
 
@@ -220,7 +223,12 @@ def test_exact_json(study: Store) -> None:
     assert [(c["round"], c["mean"]) for c in node["curve"]] == [(0, 0.25), (1, 1.0)]
     assert found["gap_recovered"]["part"] is None  # no gap to divide by
     gap = found["gap_recovered"]["whole"]
-    assert (gap["mean"], gap["low"], gap["high"], gap["n"], gap["median"]) == (1, 1, 1, 3, 1)
+    assert (gap["mean"], gap["n"], gap["median"]) == (1, 3, 1)
+    assert gap["low"] == pytest.approx(1 - gap["high"] + 1)
+    assert gap["low"] == pytest.approx(1 - 0.242494 / 0.75, abs=1e-5)  # 12 of 12 items in Wilson's interval
+    assert gap["by_setting"][0]["low"] == gap["low"]
+    grown = found["error_growth"]["recursive"]["whole"]
+    assert grown["low"] < grown["mean"] == 0 < grown["high"]
     assert [e["seed"] for e in gap["each"]] == [0, 1, 2]
     unassisted = found["arms"][1]["nodes"]["whole"]
     assert (unassisted["helper_questions"], unassisted["helper_distinct"]) == (0, 0)  # asked nothing: a real 0
@@ -397,7 +405,7 @@ def test_a_seed_that_finished_nothing_is_not_counted(store: Store) -> None:
     assert "one seed [95 % interval over items]" in printed(found)
     limits = found.to_json()["limits"]
     assert any(text.startswith("One seed") for text in limits)
-    assert "Of 2 seeds that were begun, 1 have finished nothing yet." in limits
+    assert "Of 2 seeds that were begun, 1 has finished nothing yet." in limits
 
 
 def test_items_that_came_again_in_an_exam_are_told(store: Store) -> None:
@@ -420,6 +428,51 @@ def test_errors_of_helpers_that_were_never_asked_do_not_grow(store: Store) -> No
     grown = report(store).to_json()["error_growth"]
     assert grown["recursive"]["whole"] is not None
     assert grown["unassisted"]["whole"] is None
+
+
+@pytest.mark.parametrize(("right", "grows"), [(99_900, False), (90_000, True)])
+def test_errors_grow_only_by_what_is_not_negligible(right: int, grows: bool) -> None:
+    n = 100_000
+    part, whole = (Reading(finished=True, truth=wilson(n, n), judge=wilson(of, n)) for of in (n, right))
+    runs = [Run(arm("run", s, {}), graph(), {"part": part, "whole": whole}) for s in range(3)]
+    said = [v.text for v in verdicts(Study(runs, {"part": 0, "whole": 1}))]
+    assert any("errors grow" in text for text in said) is grows
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "end"),
+    [(TEMPERATURES[0], "≤ 0.01", "low"), (TEMPERATURES[1], "≥ 100", "high"), (1.5, "1.5", None)],
+)
+def test_a_temperature_at_the_end_of_its_search_is_a_bound(
+    store: Store, tmp_path: Path, found: float, told: str, end: str | None
+) -> None:
+    filled(store, "k", "0123")
+    store.append(keyed("k"), "gate", [gate(True).model_copy(update={"temperature": found})])
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    detail = report(store).to_json()["arms"][0]["nodes"]["whole"]["gate_detail"]
+    assert (detail["temperature"], detail["temperature_at_bound"]) == (found, end)
+    assert f"<td>{told}</td>" in html(report(store), tmp_path / "page.html")
+
+
+@pytest.mark.parametrize(
+    ("reward", "policy", "learns"),
+    [
+        ("tally", "best-of-n", False), ("bradley-terry", "best-of-n", True), ("tally", "regression", True),
+        ("mine.py:Own", "best-of-n", True), ("gone", "best-of-n", True),
+    ],
+)  # fmt: skip
+def test_where_nothing_learnt_carries_over_no_effect_is_explained(
+    store: Store, reward: str, policy: str, learns: bool
+) -> None:
+    cast = {"reward": {"use": reward}, "policy": {"use": policy}}
+    for seed in range(3):
+        for name in ("recursive", "unassisted"):
+            filled(store, f"{name}{seed}", "0120")
+            made = arm(name, seed, {"whole": f"{name}{seed}"})
+            made.plan["node"]["whole"]["cast"] = cast
+            store.append("study", "arms", [made])
+    (said,) = (v.text for v in report(store).verdicts if "no effect of help" in v.text)
+    assert ("learns nothing that carries over" in said) is not learns
 
 
 def test_what_stands_before_a_corrupted_helper_is_told(store: Store) -> None:
@@ -534,6 +587,19 @@ def test_terminal_fits_and_says_what_matters(study: Store) -> None:
         assert word in text, word
     assert re.search(r"whole +1\.00 \[\.75, 1\.00\] +\.25 \[", text)
     assert "Every item of this task is seen in training" in text
+
+
+@pytest.mark.parametrize("middle", ["1-audit", "x" * 20 + "-1-of-several-audits"])
+def test_two_nodes_never_look_the_same(store: Store, middle: str) -> None:
+    names = [f"absent-supervisor-{m}" for m in (middle, middle.replace("1", "2"), "agent")]
+    tasks: dict[str, Task] = {name: Echo() for name in names}
+    for name in names:
+        filled(store, name, "0123", help=False)
+    store.append("study", "arms", [arm("recursive", 0, {n: n for n in names})])
+    told = printed(Report.from_store(store, graph_of=lambda arm: TaskGraph(tasks, {})))
+    cut = re.findall(r"^(?:    0  )?(absent\S*)  *(?:recursive|1\.00)", told, re.MULTILINE)
+    assert sorted(map(cut.count, cut)) == [2] * 6, told  # three names, each in both tables
+    assert max(map(len, told.splitlines())) <= 100
 
 
 def test_terminal_of_many_arms_still_fits(store: Store) -> None:
@@ -817,8 +883,8 @@ def test_what_arms_share_is_said_once(store: Store) -> None:
     assert len(said) == len(set(said))
     failed = [t for t in said if "failed its gate" in t]
     assert failed == [
-        "recursive, silent, truth: failed its gate at 1 of 1 seeds; levels above may not hold",
-        "other: failed its gate at 1 of 1 seeds; levels above may not hold",
+        "recursive, silent, truth: failed its gate at the one seed; levels above may not hold",
+        "other: failed its gate at the one seed; levels above may not hold",
     ]
     assert sum("common answer" in t or "zero-shot" in t for t in said) >= 2
     assert all(t.startswith(("recursive, silent, truth: ", "other: ")) for t in said)

@@ -171,7 +171,7 @@ def test_a_silent_helper_is_named_while_it_runs_and_a_good_one_is_not(plan: Path
     assert good["agreement"]["n"] == good["checked"] == 16
     cautions = [v["text"] for v in study["verdicts"] if "spot checks" in v["text"]]
     assert len(cautions) == 1
-    assert cautions[0].startswith("silent: what lamp said (lamp) could not be trusted at 1 of 1 seeds")
+    assert cautions[0].startswith("silent: what lamp said (lamp) could not be trusted at the one seed")
     page = (out / "report.html").read_text()
     assert "Spot checks of helpers" in page
     assert 'class="failed">0 of 1' in page

@@ -29,6 +29,8 @@ class Transformer(TorchAssistant):
         proposal_temperature: float = Field(default=1.0, gt=0)
         """Of written answers that are shown to be judged."""
 
+    paths = ("model",)
+
     settings: Settings
     network: Language
 

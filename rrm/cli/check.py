@@ -14,6 +14,9 @@ from rrm.cli.arguments import Sets
 from rrm.errors import PlanError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rrm.records import Arm
     from rrm.roles import Component, Task
 
 
@@ -75,6 +78,7 @@ def _with_its_kind(name: str) -> str:
 
 
 def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
+    from rrm.figures import counted
     from rrm.inert import inert
     from rrm.job import jobs
     from rrm.plan import Study, read_toml
@@ -88,7 +92,7 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
     names = list(dict.fromkeys(job.name for job in wanted))
     shared = sum(len(arm.nodes) for arm in arms) - len(wanted)
     typer.echo(
-        f"{inert(str(path))}: fine. {len(arms)} arms, {len(names)} nodes ({inert(', '.join(names), 300)}), "
+        f"{inert(str(path))}: fine. {_arms(arms)}, {counted(len(names), 'node')} ({inert(', '.join(names), 300)}), "
         f"{len(wanted)} to train, {shared} shared between arms.\n"
         "Every component of every arm can be built, takes its settings, and says that it fits the others; the "
         "questions of one item of each node were held against what its helpers accept. Nothing was trained."
@@ -98,14 +102,25 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
         typer.echo(inert(f"To hold it to the contract of its role: rrm check {path.parent / name}"))
 
 
+def _arms(arms: Sequence[Arm]) -> str:
+    """How many there are, apart from the seeds and settings that each is run at."""
+    from rrm.figures import counted
+
+    names, seeds = {arm.name for arm in arms}, {arm.seed for arm in arms}
+    settings = len(arms) // (len(names) * len(seeds))  # a plan is the product of the three
+    more = [counted(n, what) for n, what in ((len(seeds), "seed"), (settings, "setting")) if n > 1]
+    return " × ".join([counted(len(names), "arm"), *more])
+
+
 def _component(what: str, sets: list[str] | tuple[str, ...], on: str | None) -> None:
-    from rrm.errors import ComponentError, blamed
+    from rrm.errors import ComponentError
+    from rrm.faults import blamed
     from rrm.layering import assignment
 
     settings, broken = dict(assignment(s) for s in sets), ""
     try:
         component = _built(what, settings)
-        with blamed(what):
+        with blamed(what, getattr(sys.modules[type(component).__module__], "__file__", None)):
             try:
                 said = _held_to_contract(component, on)
             except AssertionError as error:

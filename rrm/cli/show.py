@@ -105,10 +105,10 @@ def _case(store: Store, wanted: str, console: Console) -> None:
     key, stream, number = _place(store, wanted, names)
     found = store.read_one(key, f"{stream}/cases", number, Case)
     if found is None:
-        raise RrmError(
-            f"no case {wanted!r} is in {store.folder}: {_missing(store, wanted, key, names)} "
-            f"(the nodes are {', '.join(names) or 'none yet'})"
-        )
+        missing = _missing(store, wanted, key, names)
+        told = "There are: " in missing
+        nodes = "" if told else f" (the nodes are {', '.join(names) or 'none yet'})"
+        raise RrmError(f"no case {wanted!r} is in {store.folder}: {missing}{nodes}")
     others = [k for k in names.get(wanted.partition("/")[0], ()) if k != key and store.length(k, f"{stream}/cases")]
     name, labels = keys.get(key, (key, []))
     of = f", of {labels[0]}" if labels else ""

@@ -233,7 +233,8 @@ def check_place(settings: LanguageSettings) -> None:
     is_path = settings.model.startswith(("/", "./", "../", "~")) or settings.model.count("/") > 1
     if settings.model and is_path and not path.is_dir():
         raise PlanError(
-            f"model {settings.model!r}: there is no such folder; a path is relative to where `rrm` is called"
+            f"model {settings.model!r}: there is no such folder; a path is relative to the plan, or else to "
+            "where `rrm` is called"
         )
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rrm.errors import RrmError, StoreError
 from rrm.graph import TaskGraph
 from rrm.inert import inert
-from rrm.measure import Figure, t_interval
-from rrm.records import Arm, SpotResult
+from rrm.measure import Figure, temperature_at_bound
+from rrm.records import Arm, GateResult, SpotResult
 from rrm.registry import in_file, located
 from rrm.report.gap import RewardGap
 from rrm.report.reading import Reading
@@ -167,7 +167,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "gate": None if gate is None else "passed" if gate.passed else "failed",
         "gate_judgements": reading.gate_judgements,
         "gate_questions": reading.gate_questions,
-        "gate_detail": None if gate is None else gate.model_dump(),
+        "gate_detail": None if gate is None else _gate(gate),
         "spot": {subtask: _spot(result) for subtask, result in reading.spots.items()} or None,
         "spot_judgements": reading.spot_judgements,
         "spot_questions": reading.spot_questions,
@@ -184,6 +184,11 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
     }
 
 
+def _gate(result: GateResult) -> dict[str, Any]:
+    end = {-1: "low", 0: None, 1: "high"}[temperature_at_bound(result.temperature)]
+    return {**result.model_dump(), "temperature_at_bound": end}
+
+
 def _spot(result: SpotResult) -> dict[str, Any]:
     told = result.model_dump(exclude={"subtask", "moment"})
     return {**told, "agreement": _figure(agreement(result)), "recall": _figure(recall(result))}
@@ -195,9 +200,9 @@ def _gap(study: Study, node: str) -> dict[str, Any] | None:
         return None
     each = [{**run.arm.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
     settings = [
-        {"setting": dict(one[0][0].arm.varied), **(_figure(t_interval([gap for _, gap in one])) or {}),
+        {"setting": dict(one[0][0].arm.varied), **(_figure(study.gap_recovered(node, name)) or {}),
          "median": _round(median(gap for _, gap in one))}
-        for one in study.gaps_by_setting(node).values()
+        for name, one in study.gaps_by_setting(node).items()
     ]  # fmt: skip
     return {**figure, "median": _round(study.gap_median(node)), "each": each, "by_setting": settings}
 

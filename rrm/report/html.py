@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from rrm.figures import bounds, number, signed
 from rrm.inert import inert
-from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval
+from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval, temperature_at_bound
 from rrm.picture import Series, graph_svg, line_chart_svg, short
 from rrm.records import SpotResult
 from rrm.report.gap import Point
@@ -222,7 +222,7 @@ def _sheet(sheet: Sheet, shades: dict[str, int]) -> dict[str, Any]:
 
 def _gaps_apart(study: Study, node: str) -> list[str]:
     """The gap recovered at each setting, if there are several."""
-    apart = {s: t_interval([gap for _, gap in found]) for s, found in study.gaps_by_setting(node).items()}
+    apart = {s: study.gap_recovered(node, s) for s in study.gaps_by_setting(node)}
     told = [f"{short(s, 80)}: {number(f.mean)} {bounds(f)}".rstrip() for s, f in apart.items() if f]
     return told if len(told) > 1 else []
 
@@ -245,7 +245,7 @@ def _row(name: str, runs: Sequence[Run], node: str, colour: int) -> dict[str, An
         "spots": [_spot(helper, subtask, found) for (helper, subtask), found in spots(runs, node).items()],
         "log_loss": _average([g.log_loss for g in results]),
         "calibration": _average([g.calibration_error for g in results]),
-        "temperature": _average([g.temperature for g in results]),
+        "temperature": _temperature([g.temperature for g in results]),
         "counts": [
             _count(mean_of(runs, node, get))
             for get in (
@@ -292,6 +292,14 @@ def _share(part: int, whole: int) -> str | None:
 def _average(found: Sequence[float | None]) -> str | None:
     known = [x for x in found if x is not None]
     return f"{sum(known) / len(known):.3g}" if known else None
+
+
+def _temperature(found: Sequence[float | None]) -> str | None:
+    """The mean; "≤" or "≥" where a search ended at its bound, for the best lies beyond; None where at both."""
+    ends = {temperature_at_bound(x) for x in found} - {0}
+    sign = {-1: "≤ ", 1: "≥ "}[ends.pop()] if len(ends) == 1 else ""
+    mean = _average(found)
+    return None if ends or mean is None else sign + mean
 
 
 def _count(x: float | None) -> str | None:

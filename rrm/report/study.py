@@ -12,9 +12,9 @@ from rrm import measure
 from rrm.asking import uncollected
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
-from rrm.measure import Figure
+from rrm.measure import Figure, Trio
 from rrm.records import Arm, SpotResult, slots
-from rrm.registry import ASSISTANTS, placed
+from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
 from rrm.store import Store
@@ -63,6 +63,12 @@ class Run:
     def label(self) -> str:
         """The arm's name with its setting."""
         return f"{self.arm.name} ({self.setting})" if self.setting else self.arm.name
+
+    def carries_over(self, node: str) -> bool:
+        """Whether anything that the node's cast learns reaches other items. Of code in a file, which is not run for
+        this, and where the plan does not say, it is taken to."""
+        cast = _table(_table(_table(self.arm.plan, "node"), node), "cast")
+        return _carries(REWARD_TRAINERS, cast, "reward") or _carries(POLICY_TRAINERS, cast, "policy")
 
     def helper_errors(self, node: str) -> list[HelperError]:
         """What the plan puts between `node` and its helpers, or around their agents, to make them err."""
@@ -144,15 +150,17 @@ class Study:
 
     def gaps(self, node: str) -> list[tuple[Run, float]]:
         """The gap recovered at each seed and setting where the three arms were measured and leave a gap."""
+        told = [(run, measure.gap_recovered(*(f.mean for f in trio))) for run, trio in self._trios(node)]
+        return [(run, gap) for run, gap in told if gap is not None]
+
+    def _trios(self, node: str) -> list[tuple[Run, Trio]]:
         found = []
         for arms in self.settings().values():
             trio = [{r.arm.seed: r for r in arms.get(name, ())} for name in (RECURSIVE, UNASSISTED, ORACLE)]
             for seed in sorted(set.intersection(*map(set, trio))):
-                truths = [r.truth for runs in trio if (r := runs[seed].readings.get(node))]
-                if len(truths) == 3 and None not in truths:
-                    gap = measure.gap_recovered(*(t.mean for t in truths if t))
-                    if gap is not None:
-                        found.append((trio[0][seed], gap))
+                truths = [t for runs in trio if (r := runs[seed].readings.get(node)) and (t := r.truth)]
+                if len(truths) == 3:
+                    found.append((trio[0][seed], Trio(*truths)))
         return found
 
     def gaps_by_setting(self, node: str) -> dict[str, list[tuple[Run, float]]]:
@@ -162,10 +170,14 @@ class Study:
             found.setdefault(run.setting, []).append((run, gap))
         return found
 
-    def gap_recovered(self, node: str) -> Figure | None:
-        """Its mean, with Student's interval over seeds: settings of one seed are not independent, so that each seed
-        counts once, with the mean of its settings."""
-        return measure.t_interval(self._gap_of_seeds(node))
+    def gap_recovered(self, node: str, setting: str | None = None) -> Figure | None:
+        """Its mean, with its interval over seeds: settings of one seed are not independent, so that each seed counts
+        once, with the mean of its settings, unless one is named."""
+        found: dict[int, list[Trio]] = {}
+        for run, trio in self._trios(node):
+            if setting is None or run.setting == setting:
+                found.setdefault(run.arm.seed, []).append(trio)
+        return measure.mean_gap(list(found.values()))
 
     def gap_median(self, node: str) -> float | None:
         """Its median over seeds, which one seed that failed does not move."""
@@ -245,17 +257,17 @@ def spots(runs: Iterable[Run], node: str) -> dict[tuple[str, str], list[SpotResu
 def growth(runs: Sequence[Run], node: str) -> Figure | None:
     """How much larger the node's error is than its worst helper's, over seeds; None for an arm that asked none, and
     where truths are accuracies here and worths there."""
-    here: list[float] = []
-    below: list[list[float]] = []
+    here: list[Figure] = []
+    below: list[Figure] = []
     for run in runs:
         helpers = sorted(set(run.graph.helpers_of(node).values())) if node in run.graph.tasks else []
         truths = [r.truth for n in (node, *helpers) if (r := run.readings.get(n)) and r.truth]
         asked = node in run.readings and run.readings[node].helper_questions
         alike = len({run.graph.tasks[n].measure for n in (node, *helpers) if n in run.graph.tasks}) == 1
         if asked and alike and helpers and len(truths) == 1 + len(helpers):
-            here.append(truths[0].mean)
-            below.append([t.mean for t in truths[1:]])
-    return measure.error_growth(here, [[min(b) for b in below]]) if here else None
+            here.append(truths[0])
+            below.append(min(truths[1:], key=lambda t: t.mean))
+    return measure.error_growth(here, [below]) if here else None
 
 
 def performance_share(study: Study, run: Run, node: str) -> float | None:
@@ -294,6 +306,16 @@ def work_with_helpers(run: Run, node: str) -> int | None:
     same = run.graph.tasks[node].work_name
     known = [done[same] for n in below if same in (done := work_of(run, n))]
     return sum(known) if known else None
+
+
+def _carries(registry: Registry[Any], cast: Mapping[str, Any], role: str) -> bool:
+    use = _table(cast, role).get("use")
+    if not isinstance(use, str) or in_file(use):
+        return True
+    try:
+        return bool(registry.get(use).carries_over)
+    except (RrmError, ImportError):  # not installed here
+        return True
 
 
 def _table(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

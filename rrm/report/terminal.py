@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rrm.figures import bounds, number
-from rrm.measure import Figure
+from rrm.measure import Figure, Share
 from rrm.picture import short
 from rrm.report.measures import Sheet, sheets
 from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of, spots
@@ -18,8 +19,8 @@ from rrm.report.verdict import Verdict, limits
 _ARMS = 3
 """So many arms fit side by side; more go into a further table."""
 
-_ROOM = 100 - 17 - 12 - 3
-"""What nodes and arms leave of a line."""
+_WIDE = 100
+"""Columns of a line."""
 
 _STYLES = {"good": "green", "limit": "yellow", "caution": "red", "note": "dim"}
 
@@ -47,7 +48,8 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
     over = f"mean of {seeds} seeds [95 % interval]" if seeds > 1 else "one seed [95 % interval over items]"
     table = _table(f"Truth on held-out items, {over}")
     table.add_column("level", justify="right", no_wrap=True)
-    table.add_column("node", no_wrap=True, overflow="ellipsis", max_width=18)
+    nodes = _apart(study.levels, 18)
+    table.add_column("node", no_wrap=True, min_width=_widest(nodes))
     for name in arms:
         table.add_column(Text(_both_ends(name, 34)), justify="right", min_width=12, overflow="fold")
     for name in ("majority", "zero-shot", "tree", "gap"):
@@ -58,7 +60,7 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
         gap = study.gap_recovered(node)
         table.add_row(
             str(level),
-            Text(short(node, 18)),
+            Text(nodes[node]),
             *(_figure(cell(runs, node, lambda r: r.truth)) for runs in arms.values()),
             *(_mean(cell(honest, node, get)) for get in gets),
             _mean(gap),
@@ -79,22 +81,25 @@ def _measures(sheet: Sheet) -> Iterator[Table]:
     table."""
     told = {name: _column(sheet, name) for name in sheet.columns}
     wide = {n: max(len(x) for x in (*short(n, 40).split(), *(c.plain for c in cells))) for n, cells in told.items()}
+    nodes, arms = _apart((row.node for row in sheet.rows), 17), _apart((row.arm for row in sheet.rows), 12)
+    sides = max(17, _widest(nodes)), max(12, _widest(arms))
+    room = _WIDE - sum(sides) - 3
     parts: list[list[str]] = [[]]
     for name in told:
-        if sum(wide[n] + 2 for n in (*parts[-1], name)) > _ROOM:
+        if parts[-1] and sum(wide[n] + 2 for n in (*parts[-1], name)) > room:
             parts.append([])
         parts[-1].append(name)
     for place, part in enumerate(parts):
         title = "What the tasks tell of held-out answers, and what the user spent (means over seeds)"
         table = _table("(continued)" if place else title)
-        table.add_column("node", no_wrap=True, overflow="ellipsis", width=17)
-        table.add_column("arm", no_wrap=True, overflow="ellipsis", width=12)
+        for side, size in zip(("node", "arm"), sides, strict=True):
+            table.add_column(side, no_wrap=True, width=size)
         for name in part:
             table.add_column(Text(short(name, 40)), justify="right", min_width=wide[name])
         last = None
         for i, row in enumerate(sheet.rows):
-            node = Text("" if row.node == last else short(row.node, 17))
-            table.add_row(node, Text(_both_ends(row.arm, 12)), *(told[name][i] for name in part))
+            node = Text("" if row.node == last else nodes[row.node])
+            table.add_row(node, Text(arms[row.arm]), *(told[name][i] for name in part))
             last = row.node
         yield table
 
@@ -103,14 +108,15 @@ def _column(sheet: Sheet, name: str) -> list[Text]:
     figures = [row.figures.get(name) for row in sheet.rows]
     if name in sheet.counts:
         return [_count(None if f is None else f.mean) for f in figures]
-    shares = all(f is None or (f.low is not None and f.high is not None and 0 <= f.low <= f.high <= 1) for f in figures)
+    shares = all(f is None or isinstance(f, Share) for f in figures)
     return [_figure(f) if shares else _mean(f) for f in figures]
 
 
 def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:
     table = _table("How it was judged, and what it cost (means over seeds)")
-    table.add_column("node", no_wrap=True, overflow="ellipsis", max_width=18)
-    table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=20)
+    nodes, labels = _apart(study.levels, 18), _apart(arms, 20)
+    table.add_column("node", no_wrap=True, min_width=_widest(nodes))
+    table.add_column("arm", no_wrap=True, min_width=_widest(labels))
     checked = any(spots(runs, node) for runs in arms.values() for node in study.levels)
     for name in (
         "user",
@@ -131,8 +137,8 @@ def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:
                 continue
             passed, stood = gates(runs, node)
             table.add_row(
-                Text(short(node, 18) if first else ""),
-                Text(_both_ends(name, 20)),
+                Text(nodes[node] if first else ""),
+                Text(labels[name]),
                 *(_mean(cell(runs, node, get)) for get in _HONESTY),
                 Text("–" if not stood else f"{passed}/{stood}", style="red" if passed < stood else ""),
                 *([_spots(runs, node)] if checked else []),
@@ -173,8 +179,22 @@ def _table(title: str) -> Table:
     return Table(title=Text(title, style="bold"), title_justify="left", box=None, padding=(0, 1), pad_edge=False)
 
 
+def _apart(names: Iterable[str], limit: int) -> dict[str, str]:
+    """Names cut to so many characters, or to the fewest more at which no two become the same."""
+    known = list(dict.fromkeys(names))
+    for most in range(limit, 80):
+        cut = {name: _both_ends(name, most) for name in known}
+        if len(set(cut.values())) == len(known):
+            return cut
+    return {name: _both_ends(name, limit) for name in known}
+
+
+def _widest(names: Mapping[str, str]) -> int:
+    return max((cell_len(name) for name in names.values()), default=1)
+
+
 def _both_ends(name: str, limit: int) -> str:
-    """An arm's name, cut in the middle: what varies stands at its end."""
+    """A name, cut in the middle: what varies stands at its end."""
     whole = short(name, 400)
     half = limit // 2
     return whole if len(whole) <= limit else f"{whole[: limit - half - 1]}…{whole[-half:]}"

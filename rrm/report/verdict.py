@@ -91,10 +91,14 @@ def _gated(node: str, names: Sequence[str], runs: Sequence[Run]) -> Iterator[tup
     passed, stood = gates(runs, node)
     if passed < stood:
         grave: Kind = "note" if {*names} <= {UNASSISTED, ORACLE} else "caution"
-        yield grave, f"failed its gate at {stood - passed} of {stood} seeds; levels above may not hold"
+        yield grave, f"failed its gate at {_of_seeds(stood - passed, stood)}; levels above may not hold"
     right = cell(runs, node, _truth)
     if stood and passed == stood and right and right.high is not None and right.high < HALF:
         yield "note", f"passed its gate though right on {number(right.mean)}: a gate asks the user, who errs too"
+
+
+def _of_seeds(some: int, every: int) -> str:
+    return "the one seed" if every == 1 else f"{some} of {every} seeds"
 
 
 def _overoptimised(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
@@ -138,8 +142,8 @@ def _spots(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
                 )
                 yield (
                     "caution",
-                    f"{name}: what {helper} said ({subtask}) could not be trusted at {bad} of {len(results)} seeds, as "
-                    f"spot checks showed: {told}",
+                    f"{name}: what {helper} said ({subtask}) could not be trusted at "
+                    f"{_of_seeds(bad, len(results))}, as spot checks showed: {told}",
                 )
 
 
@@ -155,7 +159,9 @@ def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
         yield "caution", f"help did harm: {signed(gain)} against the same user alone"
     else:
         gap = " (one seed: no interval of the gap recovered)" if gain.n == 1 and study.gaps(node) else ""
-        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone{gap}"
+        idle = not any(run.carries_over(node) for run in arms[RECURSIVE])
+        why = " (this cast learns nothing that carries over to other items: see user)" if idle else ""
+        yield "note", f"no effect of help is shown: {signed(gain)} against the same user alone{gap}{why}"
 
 
 def _oracle(node: str, arms: Arms, suspect: str) -> Iterator[tuple[Kind, str]]:
@@ -214,7 +220,7 @@ def _growth(node: str, runs: Sequence[Run]) -> Iterator[tuple[Kind, str]]:
         below = [Run(run.arm, run.graph, {node: run.readings[helper]}) for run in runs if helper in run.readings]
         fall = compared(below, runs, node, _judge)
         here, there = cell(runs, node, _judge), cell(below, node, _judge)
-        if fall and here and there and fall.low is not None and fall.low > 0:
+        if fall and here and there and _above(fall, 0) and fall.mean > NEGLIGIBLE:
             yield (
                 "limit",
                 f"errors grow through the judgements: the user was right on {number(there.mean)} of the pairs at "
@@ -260,8 +266,9 @@ def limits(study: Study) -> list[str]:
         found.append("One seed: intervals are over held-out items only and say nothing of how runs differ.")
     elif seeds < 5:
         found.append(f"{seeds} seeds: intervals over seeds are wide, and rest on the seeds being alike.")
-    if seeds < planned_seeds:
-        found.append(f"Of {planned_seeds} seeds that were begun, {planned_seeds - seeds} have finished nothing yet.")
+    if idle := planned_seeds - seeds:
+        has = "has" if idle == 1 else "have"
+        found.append(f"Of {planned_seeds} seeds that were begun, {idle} {has} finished nothing yet.")
     few = {n: share for n in study.levels if (share := _repeats(study, n)) is not None and share > MANY_REPEATS}
     if few:
         told = ", ".join(f"{n} ({number(share)})" for n, share in few.items())

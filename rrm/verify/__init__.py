@@ -9,7 +9,8 @@ from typing import Any
 
 from rrm.assemble import assemble
 from rrm.control import ControlTask, Policy
-from rrm.errors import RrmError, blamed
+from rrm.errors import RrmError
+from rrm.faults import blamed
 from rrm.graph import suggest
 from rrm.node import Node, published
 from rrm.plan import Plan

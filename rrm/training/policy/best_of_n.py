@@ -20,6 +20,8 @@ class BestOfN(PolicyTrainer):
 
     settings: Settings
 
+    carries_over = False  # what it filters by is the reward's
+
     def improve(self, assistant: Assistant, task: Task, reward: RewardModel, *, turn: Turn, seed: Seed) -> Assistant:
         base = assistant.inner if isinstance(assistant, Best) else assistant
         return Best(base, task, reward, self.settings.n)

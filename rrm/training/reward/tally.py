@@ -19,6 +19,8 @@ from rrm.training.feedback import choices
 class Tally(RewardTrainer):
     """An answer's reward is how often it was chosen above what would be chance."""
 
+    carries_over = False
+
     def fit(
         self,
         judged: Sequence[Judged],
