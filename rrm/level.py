@@ -103,16 +103,15 @@ class Level:
                 reward = node.reward.fit(
                     judged, task=node.task, assistant=agent, start=reward, turn=turn, seed=seed.at("reward")
                 )
-        learnt = reward
         self.watch("policy", turn.number, turn.of)
         with self._clock("policy"), told_of(f"{node.name}, round {turn.number}, cast.policy"):
-            aim = objective(learnt, node.terms, turn, node.task)
+            aim = objective(reward, node.terms, turn, node.task)
             better = node.policy.improve(agent, node.task, aim, turn=turn, seed=seed.at("policy"))
         with self._clock("save"):
-            done = Published(better, learnt)
+            done = Published(better, reward)
             self.store.save_agent(node.key, f"round-{turn.number}", lambda folder: save(done, folder))
             self.store.drop_agent(node.key, f"round-{turn.number - 1}")
-        return better, learnt
+        return better, reward
 
     # -- parts --------------------------------------------------------------------------------------------------
 
