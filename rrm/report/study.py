@@ -15,6 +15,7 @@ from rrm.graph import TaskGraph
 from rrm.measure import Figure, Trio
 from rrm.records import Arm, SpotResult, slots
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
+from rrm.report.familiar import Familiar
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
 from rrm.store import Store
@@ -104,7 +105,7 @@ class Study:
         arms = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
         graphs: dict[str, TaskGraph] = {}
         readings: dict[str, Reading] = {}
-        runs = []
+        known, runs = Familiar(), []
         for arm in arms:
             plan = _key([arm.plan.get("folder"), arm.plan.get("node")])
             if plan not in graphs:
@@ -113,7 +114,7 @@ class Study:
             for node, key in arm.nodes.items():
                 if key not in readings and node in graph.tasks:
                     with uncollected():
-                        readings[key] = read_node(store, key, graph.tasks[node])
+                        readings[key] = read_node(store, key, graph.tasks[node], known)
             runs.append(Run(arm, graph, {n: readings[k] for n, k in arm.nodes.items() if k in readings}))
         levels: dict[str, int] = {}
         for run in runs:
