@@ -446,6 +446,20 @@ def test_held_out_questions_that_training_asks_are_told(store: Store, tmp_path: 
     assert not any(words in text for text in listed["limits"]), "of a task that lists its items, another line says it"
 
 
+def test_the_seconds_of_every_person_are_counted(store: Store) -> None:
+    """In training, at the gate and at spot checks; the steps of a helper's user stand apart, as its own task's."""
+    filled(store, "k", "0123")
+    for stream, seconds in (("2", 10.0), ("gate-2", 20.0), ("spot-2/half/drawn", 40.0), ("spot-2/half/chosen", 80.0)):
+        c = case("1", "1", stream)
+        store.append(keyed("k"), f"{stream}/cases", [c])
+        spent = Preference(case=c.id, evaluator="person", first_better=1, seconds=seconds, work=1)
+        store.append(keyed("k"), f"{stream}/feedback", [spent])
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    reading = report(store).study.runs[0].readings["whole"]
+    assert reading.person_seconds == 150
+    assert (reading.work, reading.spot_work) == (2, {"half": 2})
+
+
 def test_errors_of_helpers_that_were_never_asked_do_not_grow(store: Store) -> None:
     filled(store, "low", "0123")
     filled(store, "helped", "0120")

@@ -105,7 +105,7 @@ class Reading:
     work: int | None = None
     """Steps of work that the user did, at the gate too, where the task counts them."""
     person_seconds: float | None = None
-    """How long the user took in all, at the gate too, where it took any time."""
+    """How long the user took in all, where it took any time; at the gate too, and the helpers' users at spot checks."""
     repeats: float | None = None
     """Share of the last exam's questions that stood in it before: they count as often, but tell nothing new."""
     familiar: float | None = None
@@ -298,6 +298,10 @@ def _agreement(
 def _count_work(reading: Reading, said: Mapping[int, Feedback]) -> None:
     """Add what the user did for these verdicts, and how long it took."""
     reading.work = _with_work(reading.work, said)
+    _count_time(reading, said)
+
+
+def _count_time(reading: Reading, said: Mapping[int, Feedback]) -> None:
     times = [f.seconds for f in said.values() if f.seconds is not None]
     if times:
         reading.person_seconds = (reading.person_seconds or 0.0) + sum(times)
@@ -326,6 +330,7 @@ def _spot_checks(reading: Reading, store: Store, key: str, streams: Sequence[str
         told = _said(store, key, names)
         work: dict[str, int] = {}
         for name, said in told.items():
+            _count_time(reading, said)
             subtask = name.split("/")[1]
             if (done := _with_work(work.get(subtask), said)) is not None:
                 work[subtask] = done
