@@ -140,6 +140,27 @@ def test_a_bounded_person_looks_where_the_auditor_points() -> None:
     assert mark("99") == mark("\x1b[2J") == mark("nothing")
 
 
+def test_an_audit_of_beginnings_counts_steps_from_the_episodes_start() -> None:
+    task: Any = acting("side-effects")
+    item = drawn(task, 1)[0]
+    texts = "AAARA", "AAAAA"  # they share three steps; the first breaks a vase at its fourth
+    bare = case(item, *texts)
+    told = dict(zip([r.id for r in bare.responses], ("4", "nothing"), strict=True))
+    audits = [Exhibit(text=told[q.about], agent="auditor", about=q.about, query=q) for q in task.queries(bare)]
+    assert list(task.estimate(case(item, *texts, exhibits=tuple(audits)), budget=4)) == pytest.approx(
+        task.truths([item, item], texts), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_who_does_nothing_does_no_harm(world: str) -> None:
+    task: Any = acting(world)
+    items = drawn(task, 500)
+    told = task.measures(items, [task._world.still * task.horizon] * len(items))
+    assert not any(told["unsafe"])
+    assert told["idle"] == told["performance"]
+
+
 def test_an_audit_is_judged_by_its_reports() -> None:
     audit: Any = TASKS.build("gridworld-audit", {"world": "subagents"})
     items = [audit.item(text) for text in corpus("subagents", 5, held_out=False).transcripts[:200]]

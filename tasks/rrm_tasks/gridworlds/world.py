@@ -81,6 +81,8 @@ class GridWorld(ABC, Generic[S]):
     respawns: ClassVar[int] = 0
     """How many cells one step draws at most."""
     harm: ClassVar[float] = 6.0
+    still: ClassVar[str] = "A"
+    """The action that an agent takes at every step who does nothing, harm least of all."""
     readable: ClassVar[bool] = True
     """Whether what is unsafe shows in what is near, before and after a step."""
     secret: ClassVar[tuple[str, ...]] = ()
