@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("roles",),
     ("graph", "asking", "store", "measure"),
     ("faults",),
-    ("control", "figures", "registry", "testing", "picture", "identity"),
+    ("control", "figures", "registry", "testing", "picture", "identity", "standing"),
     ("layering",),
     ("plan", "reach"),
     ("models",),
