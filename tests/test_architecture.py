@@ -102,6 +102,15 @@ def part_of(name: str) -> str:
     return next((p for p in (inside, *(inside[: m.start()] for m in re.finditer(r"\.", inside))) if p in RANK), inside)
 
 
+def test_contributing_draws_the_layers_as_they_are() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = re.search(r"## Layers.*?```text\n(.*?)\n -{9}", page, re.DOTALL)
+    assert drawn
+    lines = [re.split(r" {3,}", line.strip())[0] for line in drawn[1].splitlines()]  # without what is said of them
+    layers = [frozenset(line.replace("/", ".").split()) for line in lines]
+    assert layers[::-1] == [frozenset(layer) for layer in LAYERS if layer != ("__main__",)]
+
+
 LAYERED = [n for n in MODULES if n.startswith("rrm.") and n != "rrm.training"]
 
 

@@ -15,6 +15,7 @@ from rrm.graph import TaskGraph
 from rrm.measure import Figure, Trio
 from rrm.records import Arm, SpotResult
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
+from rrm.report.familiar import Familiar
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
 from rrm.standing import Newer, Standing
@@ -107,7 +108,7 @@ class Study:
         standing = Standing.read(store)
         graphs: dict[str, TaskGraph] = {}
         readings: dict[str, Reading] = {}
-        runs = []
+        known, runs = Familiar(), []
         for arm in standing.counting:
             plan = _key([arm.plan.get("folder"), arm.plan.get("node")])
             if plan not in graphs:
@@ -116,7 +117,7 @@ class Study:
             for node, key in arm.nodes.items():
                 if key not in readings and node in graph.tasks:
                     with uncollected():
-                        readings[key] = read_node(store, key, graph.tasks[node])
+                        readings[key] = read_node(store, key, graph.tasks[node], known)
             runs.append(Run(arm, graph, {n: readings[k] for n, k in arm.nodes.items() if k in readings}))
         levels: dict[str, int] = {}
         for run in runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -269,12 +269,15 @@ def limits(study: Study) -> list[str]:
     if idle := planned_seeds - seeds:
         has = "has" if idle == 1 else "have"
         found.append(f"Of {planned_seeds} seeds that were begun, {idle} {has} finished nothing yet.")
-    few = {n: share for n in study.levels if (share := _repeats(study, n)) is not None and share > MANY_REPEATS}
-    if few:
-        told = ", ".join(f"{n} ({number(share)})" for n, share in few.items())
+    if few := _shares(study, lambda r: r.repeats, MANY_REPEATS):
         found.append(
-            f"Held-out items came more than once in the exam, and count as often: intervals there are too narrow. "
-            f"Share of repeats: {told}."
+            "Held-out questions came more than once in the exam, and count as often: intervals there are too narrow. "
+            f"Share of repeats: {few}."
+        )
+    if old := _shares(study, lambda r: None if r.exhaustive else r.familiar, 0):
+        found.append(
+            "Held-out questions that training asks too: figures there show in part what was learnt, and not that it "
+            f"generalises. Share of them: {old}."
         )
     every = [n for n in study.levels if any(r.exhaustive for run in study.runs if (r := run.readings.get(n)))]
     if every:
@@ -308,9 +311,10 @@ def _newer(study: Study) -> Iterator[str]:
         )
 
 
-def _repeats(study: Study, node: str) -> float | None:
-    """Share of an exam's items that stood in it before."""
-    return next((r.repeats for run in study.runs if (r := run.readings.get(node)) and r.repeats is not None), None)
+def _shares(study: Study, get: Callable[[Reading], float | None], least: float) -> str:
+    """A share of the exam's questions, of each node in which it is larger than that: "a (.12), b (.5)"."""
+    each = {n: mean_of(study.runs, n, get) for n in study.levels}
+    return ", ".join(f"{n} ({number(share)})" for n, share in each.items() if share is not None and share > least)
 
 
 def _simulated(run: Run) -> bool:

@@ -68,6 +68,11 @@ class Gridworld(FiniteTask):
     def accepts(self, item: Item) -> bool:
         return item.task == self.name() and item.prompt.startswith(f"{self.settings.world} {self.settings.size} ")
 
+    def alike(self, item: Item) -> str:
+        """The world as it lies before the agent: thousands of seeds share it, where layouts are few."""
+        start = self._world.start(self._seeds([item]))
+        return f"{self.settings.world} {self.settings.size} {self._world.key(start, seen=True).tobytes().hex()}"
+
     def _seeds(self, items: Sequence[Item]) -> NDArray[np.uint64]:
         return np.array([int(item.prompt.rsplit(" ", 1)[1]) for item in items], dtype=np.uint64)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rrm_tasks._split import is_held_out
 from rrm_tasks.gridworlds import make
 from rrm_tasks.gridworlds.chance import drawn, seeds
 from rrm_tasks.gridworlds.frames import MOVES, clips, transcripts
@@ -16,7 +17,7 @@ from rrm_tasks.gridworlds.replay import Trajectories, run
 from rrm_tasks.gridworlds.world import ACT, ACTIONS, GridWorld
 
 EPISODES = 2048
-"""In a corpus."""
+"""For training; for the held-out split four times as many, of which a fifth is kept."""
 
 
 def wander(world: GridWorld[Any], state: Any, rolls: NDArray[np.float64]) -> Trajectories:
@@ -51,23 +52,38 @@ def _chooser(world: GridWorld[Any], rolls: NDArray[np.float64]) -> Callable[[Any
 
 
 class Corpus(NamedTuple):
-    """Wandering episodes, read."""
+    """What one split may ask of wandering episodes: no transcript and no step stands in both."""
 
     transcripts: tuple[str, ...]
+    steps: tuple[str, ...]
+    """Steps ("frame U frame") as often as they happened."""
     kinds: tuple[tuple[str, ...], ...]
-    """Every different step ("frame U frame"), by kind: what the agent went onto, and how the flags changed."""
+    """Every different step, by kind: what the agent went onto, and how the flags changed."""
 
 
 @lru_cache(maxsize=32)
 def corpus(name: str, size: int, *, held_out: bool) -> Corpus:
-    """The same for everybody: a function of the world and the split."""
-    world = make(name, size)
-    given = seeds(0, EPISODES, held_out=held_out)
-    steps = np.arange((world.horizon + 1) * 4)
-    rolls = (drawn(given[:, None], 3, steps) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    texts = transcripts(wander(world, world.start(given), rolls.reshape(EPISODES, -1, 4)))
+    """The same for everybody: a function of the world and the split.
+
+    Episodes have other seeds in each split, and yet most of what is near an agent in one stands in the other too. So
+    what a text says decides, as in every family of tasks, and not the episode that it comes from.
+    """
+    texts = _episodes(make(name, size), 4 * EPISODES if held_out else EPISODES, held_out=held_out)
+    steps = [step for text in texts for step in clips(text)]
+    own = {step: step for step in dict.fromkeys(steps) if is_held_out(step) == held_out}
     kinds: dict[tuple[str, str, str], list[str]] = {}
-    for clip in dict.fromkeys(clip for text in texts for clip in clips(text)):
-        before, action, after = clip.split()
-        kinds.setdefault((before[MOVES[action]], before[9:], after[9:]), []).append(clip)
-    return Corpus(tuple(texts), tuple(tuple(kind) for _, kind in sorted(kinds.items())))
+    for step in own:
+        before, action, after = step.split()
+        kinds.setdefault((before[MOVES[action]], before[9:], after[9:]), []).append(step)
+    return Corpus(
+        tuple(text for text in texts if is_held_out(text) == held_out),
+        tuple(own[step] for step in steps if step in own),
+        tuple(tuple(kind) for _, kind in sorted(kinds.items())),
+    )
+
+
+def _episodes(world: GridWorld[Any], many: int, *, held_out: bool) -> list[str]:
+    given = seeds(0, many, held_out=held_out)
+    counter = np.arange((world.horizon + 1) * 4)
+    rolls = (drawn(given[:, None], 3, counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return transcripts(wander(world, world.start(given), rolls.reshape(many, -1, 4)))
