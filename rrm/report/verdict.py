@@ -290,12 +290,25 @@ def limits(study: Study) -> list[str]:
         found.append(f"Not finished in every arm, so without a final truth there: {', '.join(unfinished)}.")
     if unknown := [n for n, readings in planned.items() if any(r and r.finished and not r.truth for r in readings)]:
         found.append(f"Finished without a truth that could be measured: {', '.join(unknown)}.")
+    found += _newer(study)
     if any(_simulated(run) for run in study.runs):
         found.append("The user was simulated: a model of a person whose means are bounded, not a person.")
     ungated = [n for n in study.levels if not gates(study.runs, n)[1]]
     if ungated:
         found.append(f"Stood at no gate: {', '.join(ungated)}.")
     return found
+
+
+def _newer(study: Study) -> Iterator[str]:
+    """Which arms have a plan that was begun after the one told here, and how far it is."""
+    for name in dict.fromkeys(n.arm.name for n in study.newer):
+        begun = [n for n in study.newer if n.arm.name == name]
+        trained, nodes = sum(n.trained for n in begun), sum(len(n.arm.nodes) for n in begun)
+        seeds = ", ".join(map(str, sorted({n.arm.seed for n in begun})))
+        yield (
+            f"A newer plan of {name} (seed {seeds}) is begun and not finished, {trained} of its {nodes} nodes trained: "
+            "what is told here is of the one before it, which was trained to its end."
+        )
 
 
 def _shares(study: Study, get: Callable[[Reading], float | None], least: float) -> str:
