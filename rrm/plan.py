@@ -6,7 +6,7 @@ import itertools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -245,6 +245,8 @@ class ArmPlan:
     name: str
     varied: Mapping[str, Any]
     plan: Plan
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """The nodes of the plan as they are without what the arm changes in them, and without what varies."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,7 @@ class Study:
                 {name: lay(arm, change, where, taken) for name, arm in some.items()} for some in (whole, laid)
             )
         taken, found = Taken(whole.values(), path.parent), []
+        unchanged = _base(whole[""], path)
         for name, arm in laid.items():
             for values in itertools.product(*(several(v, f"{path}: vary.{k}") for k, v in vary.items())):
                 varied, one = dict(zip(vary, values, strict=True)), arm
@@ -299,9 +302,19 @@ class Study:
                         name,
                         varied,
                         Plan.from_raw(_at_home({k: v for k, v in one.items() if k != "family"}, path), str(path)),
+                        unchanged,
                     )
                 )
         return cls(title, found)
+
+
+def _base(raw: Raw, path: Path) -> dict[str, Any]:
+    """The plan that arms change, as the record keeps it; empty where it is none without them."""
+    try:
+        plan = Plan.from_raw(_at_home({k: v for k, v in raw.items() if k != "family"}, path), str(path))
+    except PlanError:
+        return {}
+    return plan.model_dump(mode="json", include={"node"})
 
 
 def read_toml(path: Path) -> tuple[Raw, str]:
