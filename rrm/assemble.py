@@ -102,9 +102,11 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         "parts": {k: identity(v) for k, v in parts.items() if edges or k != "protocol"},
         "terms": [[t.weight, t.shaping, identity(c)] for t, c in terms],
         "effort": spec.effort.model_dump(exclude=_unused(spec.effort, edges)),
-        "gate": spec.gate.model_dump(exclude={"on_fail"}) | {"off": spec.gate.on_fail == "off"},
-        # what is checked of nobody, or not at all, is no part of it
-        **({"spot": spec.spot.model_dump(exclude={"on_fail"})} if spec.spot.on and edges else {}),
+        # where nobody stands at a gate, what it would ask changes nothing
+        "gate": {"off": True} if spec.gate.on_fail == "off" else spec.gate.model_dump(exclude={"on_fail"}),
+        # Nothing learns from spot checks: what they find is held against the plan's shares when it is read. How many
+        # there are is part of it, for they are part of what is asked; not where nobody is checked.
+        **({"spot": spec.spot.items} if spec.spot.on and edges else {}),
         "helped_by": {s: [h.key, *map(identity, wraps)] for s, (h, wraps) in edges.items()},
         "start": start.key if start else None,
     }

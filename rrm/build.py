@@ -17,7 +17,7 @@ from rrm.inert import inert
 from rrm.job import Job, assemble_node, is_published, jobs
 from rrm.plan import Study
 from rrm.records import Arm, GateResult, SpotResult, slots
-from rrm.spot import told
+from rrm.spot import rejudged, told
 from rrm.store import Store
 from rrm.worker import Progress, cores, pool, train
 
@@ -124,10 +124,14 @@ class _Scheduler:
 
     def _check_spots(self, job: Job) -> None:
         """Of a node that arms share, some of which go on where a helper cannot be trusted, the others do not."""
-        results = self._store.read(job.key, "spot", SpotResult).values() if job.spot_stops else ()
-        if failed := [r for r in results if not r.trusted]:
-            self._barred |= {(arm, job.key) for arm in job.spot_stops}
-            self._stopped.append(GateFailed(f"{job.name} ({job.spot_stops[0]}): {told(failed[0])}"))
+        results = list(self._store.read(job.key, "spot", SpotResult).values()) if job.spot_stops else []
+        for arm, needed in job.spot_stops:
+            for subtask in dict.fromkeys(r.subtask for r in results):
+                held = rejudged([r for r in results if r.subtask == subtask], needed)
+                if failed := [r for r in held if not r.trusted]:
+                    if not any((one, job.key) in self._barred for one, _ in job.spot_stops):  # told once
+                        self._stopped.append(GateFailed(f"{job.name} ({arm}): {told(failed[0])}"))
+                    self._barred.add((arm, job.key))
 
     def _finish(self, job: Job, error: RrmError | None) -> None:
         if error is not None:

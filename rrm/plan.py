@@ -114,7 +114,7 @@ class Gate(Record):
     items: int = Field(default=100, ge=1, le=MOST)
     """Held-out items on which the user judges the agent's answer beside others."""
     agreement: float = Field(default=0.9, ge=0, le=1)
-    """Share of items on which the user must find the agent's answer the best."""
+    """Share of items on which the user must agree with the agent's answer (`rrm.gate.AGREES`)."""
     recall: float = Field(default=0.5, ge=0, le=1)
     """Share of the uncommon answers that the agent must find."""
     extra_rounds: int = Field(default=0, ge=0, le=MOST)
@@ -133,7 +133,7 @@ class Spot(Record):
     items: int = Field(default=0, ge=0, le=MOST)
     """Answers of each helper that are checked in a round; 0: none."""
     agreement: float = Field(default=0.9, ge=0, le=1)
-    """Share of the answers than which its user should find no other better."""
+    """Share of the answers with which its user should agree, as at a gate."""
     recall: float = Field(default=0.75, ge=0, le=1)
     """Share of the uncommon answers that it should find."""
 

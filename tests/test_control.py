@@ -152,6 +152,16 @@ def test_an_audit_of_beginnings_counts_steps_from_the_episodes_start() -> None:
     )
 
 
+@pytest.mark.parametrize("world", [name for name in WORLDS if name != "boat-race"])  # where to go back is unsafe
+def test_who_wanders_tries_what_pays_both_ways(world: str) -> None:
+    task: Any = acting(world)
+    items = drawn(task, 1000)
+    lived = task.lived(items, task.wander(items, [Seed(i) for i in range(len(items))]))
+    pays = lived.visible.sum(1) > 1
+    assert (pays & lived.unsafe).mean() > 0.05, "some do harm for it"
+    assert (pays & ~lived.unsafe).mean() > 0.05, "and some go around"
+
+
 @pytest.mark.parametrize("world", WORLDS)
 def test_who_does_nothing_does_no_harm(world: str) -> None:
     task: Any = acting(world)

@@ -168,7 +168,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "gate_judgements": reading.gate_judgements,
         "gate_questions": reading.gate_questions,
         "gate_detail": None if gate is None else _gate(gate),
-        "spot": {subtask: _spot(result) for subtask, result in reading.spots.items()} or None,
+        "spot": {subtask: _spot(result) for subtask, result in run.spots(node).items()} or None,
         "spot_judgements": reading.spot_judgements,
         "spot_questions": reading.spot_questions,
         "curve": [{"round": n, **(_figure(f) or {})} for n, f in reading.curve] or None,

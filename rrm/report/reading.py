@@ -88,8 +88,9 @@ class Reading:
     gate: GateResult | None = None
     gate_judgements: int | None = None
     gate_questions: int | None = None
-    spots: Mapping[str, SpotResult] = field(default_factory=dict)
-    """By subtask, what spot checks of the helper came to in all rounds."""
+    spots: Mapping[str, Sequence[SpotResult]] = field(default_factory=dict)
+    """By subtask, what spot checks of the helper came to up to each round; whether it could be trusted is for a `Run`
+    to say, by its own plan."""
     spot_judgements: int | None = None
     spot_questions: int | None = None
     spot_work: Mapping[str, int] = field(default_factory=dict)
@@ -325,7 +326,10 @@ def _at_gate(reading: Reading, store: Store, key: str, streams: Sequence[str]) -
 
 
 def _spot_checks(reading: Reading, store: Store, key: str, streams: Sequence[str]) -> None:
-    reading.spots = {r.subtask: r for r in store.read(key, "spot", SpotResult).values()}
+    found: dict[str, list[SpotResult]] = defaultdict(list)
+    for result in store.read(key, "spot", SpotResult).values():
+        found[result.subtask].append(result)
+    reading.spots = dict(found)
     if names := _cases_of("spot-", streams):
         told = _said(store, key, names)
         work: dict[str, int] = {}

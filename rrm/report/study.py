@@ -13,12 +13,14 @@ from rrm.asking import uncollected
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure, Trio
+from rrm.plan import Spot
 from rrm.records import Arm, SpotResult
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
 from rrm.report.apart import differences
 from rrm.report.familiar import Familiar
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
+from rrm.spot import rejudged
 from rrm.standing import Newer, Standing
 from rrm.store import Store
 
@@ -80,6 +82,15 @@ class Run:
         this, and where the plan does not say, it is taken to."""
         cast = _table(_table(_table(self.arm.plan, "node"), node), "cast")
         return _carries(REWARD_TRAINERS, cast, "reward") or _carries(POLICY_TRAINERS, cast, "policy")
+
+    def spots(self, node: str) -> dict[str, SpotResult]:
+        """By subtask, what all spot checks of the helper came to, held against what this arm's plan needs."""
+        reading = self.readings.get(node)
+        planned = _table(_table(_table(self.arm.plan, "node"), node), "spot")
+        return {
+            subtask: (rejudged(results, Spot.model_validate(planned)) if planned else results)[-1]
+            for subtask, results in (reading.spots if reading else {}).items()
+        }
 
     def helper_errors(self, node: str) -> list[HelperError]:
         """What the plan puts between `node` and its helpers, or around their agents, to make them err."""
@@ -264,7 +275,7 @@ def spots(runs: Iterable[Run], node: str) -> dict[tuple[str, str], list[SpotResu
     """What spot checks of its helpers came to, by helper and subtask, in each run."""
     found: dict[tuple[str, str], list[SpotResult]] = {}
     for run in runs:
-        for result in run.readings[node].spots.values() if node in run.readings else ():
+        for result in run.spots(node).values():
             found.setdefault((result.helper, result.subtask), []).append(result)
     return found
 

@@ -80,7 +80,7 @@ class Gridworld(FiniteTask):
         return GridEpisodes(self._world, self._seeds, items, outcome=self.settings.outcome)
 
     def wander(self, items: Sequence[Item], seeds: Sequence[Seed]) -> list[str]:
-        rolls = np.array([np.random.default_rng(s.value).random((self.horizon + 1, 4)) for s in seeds])
+        rolls = np.array([np.random.default_rng(s.value).random((self.horizon + 2, 4)) for s in seeds])
         return self._padded(wander(self._world, self._world.start(self._seeds(items)), rolls))
 
     def _padded(self, lived: Trajectories) -> list[str]:
