@@ -16,7 +16,7 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
-from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, table_in
+from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, still_off, table_in
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
@@ -286,8 +286,9 @@ class Study:
             change = {k: v for k, v in table.items() if k != "vary"}
             where, known = (str(path), whole) if number < len(small) else ("--set", laid)
             taken = Taken(known.values(), path.parent)
+            off = still_off if number < len(small) else _as_said
             whole, laid = (
-                {name: lay(arm, change, where, taken) for name, arm in some.items()} for some in (whole, laid)
+                {name: off(arm, lay(arm, change, where, taken)) for name, arm in some.items()} for some in (whole, laid)
             )
         taken, found = Taken(whole.values(), path.parent), []
         unchanged = _base(whole[""], path)
@@ -306,6 +307,10 @@ class Study:
                     )
                 )
         return cls(title, found)
+
+
+def _as_said(_: Raw, after: Raw) -> Raw:
+    return after
 
 
 def _base(raw: Raw, path: Path) -> dict[str, Any]:
