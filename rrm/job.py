@@ -42,6 +42,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             varied=dict(said.varied),
             seed=said.plan.seed,
             plan=said.plan.model_dump(mode="json"),
+            base=dict(said.base),
             title=study.title,
             nodes={name: node.key for name, node in nodes.items()},
         )

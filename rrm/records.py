@@ -361,6 +361,9 @@ class Arm(Record):
     seed: int
     plan: dict[str, JsonValue]
     """The arm's whole plan, as `Plan.model_validate` takes it."""
+    base: dict[str, JsonValue] = {}
+    """The plan that the arm changes: arms of one base differ in what the study compares, and in nothing else. Empty
+    where it is not known."""
     title: str = ""
     """The plan's: its first comment line."""
     nodes: dict[str, str]
