@@ -68,7 +68,7 @@ def judge(
     with _listening(host, port) as listening:
         number = listening.getsockname()[1]
         found = Desk(desk or place_of(run), lease=lease)
-        found.put_away(keys)
+        found.tray.put_away(keys)
         if desk:
             os.environ["RRM_DESK"] = desk  # the run that goes on finds the same
         doors = Doors(found, f"rrm_{number}")
@@ -109,7 +109,7 @@ def _tell_links(desk: Desk, doors: Doors, names: list[str], base: str, *, as_jso
     from rrm.desk.raters import OWNER
     from rrm.inert import inert
 
-    links = [("owner", "owner", OWNER), *(("rater", r.name, r.id) for r in desk.invite(names))]
+    links = [("owner", "owner", OWNER), *(("rater", r.name, r.id) for r in desk.register.invite(names))]
     for role, name, number in links:
         token = doors.token(number)
         url = f"{base}#{token}"

@@ -77,8 +77,8 @@ class People(Evaluator):
                 streams.setdefault(case.place.rpartition("/")[0], []).append(case)
             for stream, found in streams.items():
                 sheets = (self._sheet(task, case, self._room) for case in found)
-                desk.put(self._room.key, stream, sheets, wanted=self.settings.raters)
-                said = desk.collect(self._room.key, stream)
+                desk.tray.put(self._room.key, stream, sheets, wanted=self.settings.raters)
+                said = desk.tray.collect(self._room.key, stream)
                 yield from (together(case, said[case.id]) for case in found if case.id in said)
         finally:
             desk.close()

@@ -116,7 +116,7 @@ def api(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
     @router.get("/progress", dependencies=[Depends(owner)])
     def progress() -> dict[str, Any]:
         """How far each node and each rater is, and what the run is doing."""
-        nodes, raters = desk.progress()
+        nodes, raters = desk.register.progress()
         return {
             "state": going.state,
             "nodes": [n._asdict() for n in nodes],

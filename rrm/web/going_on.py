@@ -48,7 +48,7 @@ class GoingOn:
         due_since: float | None = None
         while not self._stop.is_set() and not self.finished:
             try:
-                due = self._desk.is_empty() or self._desk.is_due()
+                due = self._desk.tray.is_empty() or self._desk.tray.is_due()
             except RrmError as error:  # a database that is away for a while
                 due, self.state = False, inert(str(error), 300)
             due_since = (due_since or time.monotonic()) if due else None

@@ -66,7 +66,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
     def shown(request: Request, caller: Caller, said: str = "", status: int = 200) -> Response:
         if caller.rater is None:
             return RedirectResponse("/owner", 303)
-        done, waiting = desk.of_rater(caller.rater.id)
+        done, waiting = desk.register.of_rater(caller.rater.id)
         common: dict[str, Any] = {"rater": caller.rater, "proof": caller.proof, "done": done, "said": said}
         handed = desk.next(caller.rater.id)
         if handed is None:
@@ -78,7 +78,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
         try:
             caller = doors.caller(request)
         except HTTPException:
-            return _page(request, "enter.html.j2", 401, said="")
+            return _page(request, "enter.html.j2", said="")
         return shown(request, caller)
 
     @router.post("/session")
@@ -125,8 +125,8 @@ def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
         caller = doors.caller(request)
         if caller.rater is not None:
             raise HTTPException(403, "this page is for the owner's link")
-        nodes, raters = desk.progress()
-        links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.raters()}
+        nodes, raters = desk.register.progress()
+        links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.register.all()}
         what: dict[str, Any] = {"nodes": nodes, "raters": raters, "links": links, "now": time.time()}
         return _page(request, "owner.html.j2", state=going.state, finished=going.finished, proof=caller.proof, **what)
 
@@ -136,9 +136,9 @@ def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
         check_proof(caller, form.get("proof", ""))
         if caller.rater is not None:
             raise HTTPException(403, "this is for the owner's link")
-        for rater in desk.raters():
+        for rater in desk.register.all():
             if rater.name == form.get("rater"):
-                desk.pause(rater.id, not rater.paused)
+                desk.register.pause(rater.id, not rater.paused)
         return RedirectResponse("/owner", 303)
 
     @router.get("/static/{name}")

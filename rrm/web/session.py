@@ -30,7 +30,7 @@ class Doors:
     """Lets in who shows a link of this desk."""
 
     def __init__(self, desk: Desk, cookie: str) -> None:
-        self._desk, self._secret, self.cookie = desk, desk.secret(), cookie
+        self._desk, self._secret, self.cookie = desk, desk.register.secret(), cookie
 
     def token(self, rater: int) -> str:
         """What a link carries, the same each time."""
@@ -69,7 +69,7 @@ class Doors:
     def _known(self, rater: str) -> Caller | None:
         if rater == str(OWNER):
             return Caller(None)
-        found = self._desk.rater(int(rater))
+        found = self._desk.register.find(int(rater))
         return Caller(found) if found else None
 
 
@@ -80,7 +80,9 @@ def check_proof(caller: Caller, given: str) -> None:
 
 
 def _same_origin(request: Request) -> None:
+    """Browsers say where a form stood, but for forms of pages that send no referrer ("null"), as ours: there, and where
+    a browser says nothing, the proof alone tells."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
     own = request.headers.get("host", "")
-    if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc != own):
+    if site not in ("same-origin", "none") or (origin not in (None, "null") and urlsplit(origin).netloc != own):
         raise HTTPException(403, "another page sent this")
