@@ -264,7 +264,8 @@ class Evaluator(Component):
     """Whether it needs the terminal: then nodes are trained one after the other, in the main process."""
 
     person: ClassVar[bool] = False
-    """Whether a person judges: then their time is what a plan costs, and they are told before they judge anew."""
+    """Whether a person judges elsewhere, as at a browser: nothing waits for them, but their time is what a plan
+    costs, and they are told before they judge anew, as people at the terminal are."""
 
     asks_truth: ClassVar[bool] = False
     """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
@@ -275,6 +276,11 @@ class Evaluator(Component):
     def seated(self, node: str, level: int) -> Self:
         """This evaluator, told where in the graph it judges: for what a person is shown, never for the judgement."""
         return self
+
+    @classmethod
+    def is_person(cls) -> bool:
+        """Whether a person judges, here or elsewhere."""
+        return cls.interactive or cls.person
 
     def heard_in(self, room: Room) -> Self:
         """This evaluator, told in which run the cases are heard that it is given next, and who helped there: for those

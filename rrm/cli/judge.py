@@ -15,6 +15,7 @@ from rrm.cli.arguments import Json, RunFolder
 
 if TYPE_CHECKING:
     from rrm.desk import Desk
+    from rrm.web.going_on import GoingOn
     from rrm.web.session import Doors
 
 PORT = 8710
@@ -118,19 +119,13 @@ def _tell_links(desk: Desk, doors: Doors, names: list[str], base: str, *, as_jso
     sys.stdout.flush()
 
 
-def _serve(desk: Desk, doors: Doors, going: object, host: str, listening: socket.socket) -> None:
-    import uvicorn
+def _serve(desk: Desk, doors: Doors, going: GoingOn, host: str, listening: socket.socket) -> None:
+    from rrm.web.app import application, server
 
-    from rrm.web.app import application
-    from rrm.web.going_on import GoingOn
-
-    if not isinstance(going, GoingOn):
-        return
-    served = application(desk, doors, going, host=host)
-    config = uvicorn.Config(served, log_level="error", access_log=False, server_header=False, proxy_headers=False)
+    serving = server(application(desk, doors, going, host=host))
     going.start()
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        serving.run(sockets=[listening])
     except KeyboardInterrupt:
         pass
     finally:

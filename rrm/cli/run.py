@@ -77,7 +77,7 @@ def _warn_of_judging_anew(wanted: Sequence[Job], store: Store) -> None:
     from rrm.registry import EVALUATORS
 
     stale = [job for job in wanted if not is_published(store, job.key) and not store.streams(job.key)]
-    asked = [job for job in stale if any(u.kind(EVALUATORS).person for u in job.plan.users(job.name))]
+    asked = [job for job in stale if any(u.kind(EVALUATORS).is_person() for u in job.plan.users(job.name))]
     if not asked:
         return
     why = reasons(wanted, store)
@@ -104,7 +104,7 @@ def _judged_before(job: Job, store: Store) -> int:
             plan = plan_of(arm)
             users = plan.users(job.name)
             strange = any(in_file(u.use) for u in users) and not plan.files() <= job.plan.files()  # its code is not run
-            if not strange and any(u.kind(EVALUATORS).person for u in users):
+            if not strange and any(u.kind(EVALUATORS).is_person() for u in users):
                 keys.add(key)
         except RrmError:  # of another version of rrm, or of components that are not here
             continue

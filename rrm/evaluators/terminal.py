@@ -51,7 +51,6 @@ class Terminal(Evaluator):
     settings: Settings
 
     interactive = True
-    person = True
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)

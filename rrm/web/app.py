@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -43,6 +44,15 @@ def application(desk: Desk, doors: Doors, going: GoingOn, *, host: str = "127.0.
         return _problem(error.status_code, str(error.detail))
 
     return Guard(app, host)
+
+
+def server(app: Guard) -> uvicorn.Server:
+    """What serves it: no line of a log, in which an address might stand, and no word of what serves it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, lifespan="off", log_level="error", access_log=False, server_header=False, proxy_headers=False
+        )
+    )
 
 
 def _problem(status: int, why: str) -> Response:
