@@ -87,7 +87,9 @@ def _need_web() -> None:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise RrmError(f"the page needs more than is installed ({error}): pip install 'rrm[web]'") from None
+        raise RrmError(
+            f"the page needs more than is installed ({error}): pip install 'recursive-reward-modeling[web]'"
+        ) from None
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -15,6 +15,10 @@ GRACE = 4.0
 """Seconds for which the last verdict of a round can still be undone."""
 
 
+RETRY = 60.0
+"""Seconds after which a run that failed is tried again: somebody may mend it, or another `rrm run` was at work."""
+
+
 class GoingOn:
     """Watches a desk, and runs `command` whenever all that waited of some node is judged."""
 
@@ -72,4 +76,4 @@ class GoingOn:
         elif not self._stop.is_set():
             last = (said.strip().splitlines() or [f"it ended with exit code {code}"])[-1]
             self.state = f"stopped: {inert(last, 500)}"
-            self._stop.wait(10 * self._every)  # somebody may mend it, or another `rrm run` be at work: try again then
+            self._stop.wait(RETRY)
