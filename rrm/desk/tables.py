@@ -148,7 +148,7 @@ class Database:
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise StoreError(
                 f"{self.place}: this desk cannot be opened ({error}). Write a URL such as "
-                "postgresql+psycopg://user@host/name (it needs the extra: pip install 'recursive-reward-modeling[postgres]')."
+                "postgresql+psycopg://user@host/name (it needs the extra `postgres`)."
             ) from error
 
     def close(self) -> None:
