@@ -262,7 +262,7 @@ def _shrunk(plan: Plan, scale: int) -> Plan:
     nodes = {}
     for name, node in plan.node.items():
         cast = node.cast
-        if cast.evaluator.kind(EVALUATORS).interactive:
+        if cast.evaluator.kind(EVALUATORS).is_person():
             cast = cast.model_copy(update={"evaluator": Cast().evaluator})
         parts: dict[str, Any] = {}
         for role, registry in (("reward", REWARD_TRAINERS), ("policy", POLICY_TRAINERS)):
@@ -289,7 +289,7 @@ def _shape(plan: Plan, name: str) -> str:
     node = plan.node[name]
     cast = node.cast.model_dump(mode="json", exclude={"evaluator"})
     cast["evaluator"] = node.cast.evaluator.model_dump(mode="json")
-    if node.cast.evaluator.kind(EVALUATORS).interactive:
+    if node.cast.evaluator.kind(EVALUATORS).is_person():
         cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
     for role in ("reward", "policy"):
         cast[role] = {k: v for k, v in cast[role].items() if k not in STEPS}
