@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 
 from rrm import measure
 from rrm.errors import ComponentError
+from rrm.exchange.rows import JUDGED
 from rrm.measure import Figure
 from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record, SpotResult
 from rrm.report.gap import RewardGap, reward_gap
@@ -80,6 +81,8 @@ class Reading:
     curve: list[tuple[int, Figure]] = field(default_factory=list)
     judge_curve: list[tuple[int, Figure]] = field(default_factory=list)
     judgements: int | None = None
+    imported: int | None = None
+    """Judgements made elsewhere: the user was not asked for them, and none of the figures is of them."""
     abstained: float | None = None
     """Share of the cases put to the user on which it said that it cannot tell."""
     helper_questions: int | None = None
@@ -239,7 +242,8 @@ def _figure_of(values: Sequence[float]) -> Figure | None:
 
 
 def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: _Truth) -> None:
-    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith(("gate-", "spot-"))]
+    names = [s.removesuffix("/cases") for s in streams if re.fullmatch(r"\d+/cases", s)]
+    reading.imported = store.length(key, f"{JUDGED}/feedback") or None
     if not names:
         return
     shown: dict[str, bool] = defaultdict(bool)
