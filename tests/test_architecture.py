@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("roles",),
     ("graph", "asking", "store", "measure"),
     ("faults",),
-    ("control", "figures", "registry", "testing", "picture", "identity"),
+    ("control", "figures", "registry", "testing", "picture", "identity", "exchange"),
     ("layering",),
     ("plan", "reach"),
     ("models",),
@@ -35,14 +35,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training.choice_table",),
     ("protocols", "evaluators", "selection", "training.reward", "training.policy", "training.terms"),
     ("node",),
-    ("tree", "hearing"),
+    ("tree", "hearing", "given"),
     ("exam", "gate"),
     ("spot",),
     ("assemble", "level"),
     ("job",),
     ("worker",),
     ("build",),
-    ("cost", "report", "prune", "verify"),
+    ("cost", "report", "prune", "verify", "rejudge"),
     ("cli",),
     ("__main__",),
 )
@@ -186,7 +186,8 @@ def test_every_public_name_is_where_the_front_door_says() -> None:
     )],
 )  # fmt: skip
 def test_what_needs_no_torch_loads_none(doing: str) -> None:
-    asking = "import sys; print('\\nloaded:', sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
+    heavy = {"torch", "transformers", "sklearn", "pyarrow", "datasets"}
+    asking = f"import sys; print('\\nloaded:', sorted({heavy} & set(sys.modules)))"
     said = subprocess.run(
         [sys.executable, "-c", f"{doing}\n{asking}"], capture_output=True, text=True, cwd=ROOT, check=True,
         env={"PYTHONPATH": ".:tasks:assistants", "PATH": "/usr/bin:/bin"},

@@ -20,7 +20,7 @@ from rrm.cli.templates import TEMPLATES
 from rrm.records import Case, Preference
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("check", "export", "graph", "list", "new", "plan", "prune", "report", "run", "show", "verify")
+COMMANDS = ("check", "export", "graph", "list", "new", "plan", "prune", "rejudge", "report", "run", "show", "verify")
 COMMAND = [sys.executable, "-c", "from rrm.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in ("", "tasks", "assistants"))}
 
