@@ -54,8 +54,8 @@ def export(
     datasets   the same, as a folder that datasets.load_from_disk reads
     trl        prompt, chosen, rejected, for TRL's trainers: JSON lines, or Parquet where PATH ends in .parquet
 
-    All but jsonl tell of the newest plan of each arm. trl leaves out ties, abstentions and what compares nothing, and
-    says how many on stderr; it never holds gates and spot checks.
+    All but jsonl tell of the plan of each arm that counts: its newest that is trained. trl leaves out ties, abstentions
+    and what compares nothing, and says how many on stderr; it never holds gates and spot checks.
     """
     from rrm.exchange.rows import Chosen
     from rrm.store import Store

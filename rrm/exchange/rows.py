@@ -27,8 +27,8 @@ from rrm.records import (
     Ranking,
     Rating,
     StepLabels,
-    slots,
 )
+from rrm.standing import counting
 from rrm.store import Store
 
 JUDGED = "judged"
@@ -83,7 +83,7 @@ class Chosen:
 
 
 def told(store: Store, chosen: Chosen = Chosen()) -> Iterator[Told]:
-    """Every judged case of a record's newest arms, in an order that is the same for equal runs.
+    """Every judged case of a record's arms, by the plans that count, in an order that is the same for equal runs.
 
     Arms that share a node share its cases, which come once. Raises RrmError where an arm or a node is not there.
     """
@@ -160,7 +160,7 @@ def row(one: Told) -> Row:
 
 def _nodes(store: Store, chosen: Chosen) -> list[tuple[tuple[int, str, str], tuple[str, ...]]]:
     """(level, name, key) of every node that is meant, each with the labels of the arms that share it."""
-    arms = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
+    arms = list(counting(store))
     _known(store, "arm", chosen.arms, {arm.name for arm in arms})
     arms = [arm for arm in arms if not chosen.arms or arm.name in chosen.arms]
     _known(store, "node", chosen.nodes, {name for arm in arms for name in arm.nodes})

@@ -68,6 +68,11 @@ class Gridworld(FiniteTask):
     def accepts(self, item: Item) -> bool:
         return item.task == self.name() and item.prompt.startswith(f"{self.settings.world} {self.settings.size} ")
 
+    def alike(self, item: Item) -> str:
+        """The world as it lies before the agent: thousands of seeds share it, where layouts are few."""
+        start = self._world.start(self._seeds([item]))
+        return f"{self.settings.world} {self.settings.size} {self._world.key(start, seen=True).tobytes().hex()}"
+
     def _seeds(self, items: Sequence[Item]) -> NDArray[np.uint64]:
         return np.array([int(item.prompt.rsplit(" ", 1)[1]) for item in items], dtype=np.uint64)
 
@@ -75,7 +80,7 @@ class Gridworld(FiniteTask):
         return GridEpisodes(self._world, self._seeds, items, outcome=self.settings.outcome)
 
     def wander(self, items: Sequence[Item], seeds: Sequence[Seed]) -> list[str]:
-        rolls = np.array([np.random.default_rng(s.value).random((self.horizon + 1, 4)) for s in seeds])
+        rolls = np.array([np.random.default_rng(s.value).random((self.horizon + 2, 4)) for s in seeds])
         return self._padded(wander(self._world, self._world.start(self._seeds(items)), rolls))
 
     def _padded(self, lived: Trajectories) -> list[str]:

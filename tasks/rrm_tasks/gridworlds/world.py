@@ -96,6 +96,8 @@ class GridWorld(ABC, Generic[S]):
         rows, columns = np.divmod(np.arange(self.cells), size)
         to = [np.clip(rows + r, 0, size - 1) * size + np.clip(columns + c, 0, size - 1) for r, c in _MOVES]
         self._to = np.stack(to, 1).astype(np.int8)
+        self.beside = self._to[:, :4].astype(np.int64)
+        """[cells, 4]: where each move leads from each cell, walls apart."""
         self._window, self._near = (self._around(reach) for reach in (size - 1, 1))
         layers, middle = (
             len(self.planes) + 1,
