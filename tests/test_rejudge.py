@@ -25,7 +25,7 @@ from rrm.records import (
     Response,
 )
 from rrm.registry import TASKS
-from rrm.report.second import opinions
+from rrm.report.second import opinions, second
 from rrm.store import Store
 
 PARTS = '''
@@ -118,7 +118,11 @@ def test_it_trains_nobody_and_reports_stay_as_they_are(run: Path, rrm: Rrm, tmp_
     own = {json.loads(entry)["node"] for entry in exported}
     assert {json.loads(e)["node"] for e in after - exported if json.loads(e)["node"] != "study"}.isdisjoint(own)
     assert "Nothing to do" in rrm("plan", plan, "--out", run, "--set", "effort.cases=20").out
-    # and whoever replays the run hears the first opinion
+    # and whoever replays the run hears the first opinion, wherever the others stand in the record
+    for budget in range(2, 50):
+        if min(e.key for e in Store(run).read("study", "rejudged", Rejudged).values()) < min(own - {"study"}):
+            break
+        told(rrm, run, "--by", "simulated", "--set", f"budget={budget}")
     again = ["--out", tmp_path / "again", "-w", 1, "-q", "--set", "effort.cases=20"]
     replay = ["--set", "cast.evaluator.use=replay", "--set", f"cast.evaluator.run={run}"]
     assert rrm("run", plan, *again, *replay).code == 0
@@ -193,6 +197,20 @@ def test_what_each_kind_says_of_pairs() -> None:
     assert opinions(two, Rating(**of, score=0.2, response=1), SUM) == {("a", None): -1}
     assert opinions(two, Approval(**of, approved=True), SUM) == {("b", None): 1}
     assert opinions(two, Correction(**of, text="d"), SUM) == {("b", "d"): -1}
+
+
+def test_which_answer_stands_first_is_chance_and_whether_one_will_do_is_not(tmp_path: Path) -> None:
+    """Two who always prefer the same of two agree beyond chance; two who approve of everything need not."""
+    store, of = Store(tmp_path), {"evaluator": "e"}
+    pairs, ones = [case("a", str(n)) for n in range(9)], [case(str(n)) for n in range(9)]
+    store.append("k", "0/cases", [*pairs, *ones])
+    for key in ("k", "again"):
+        store.append(key, "0/feedback", [Preference(case=c.id, first_better=1, **of) for c in pairs])
+    found = second(store, "k", "again", ["0"], SUM)
+    assert (found.cases, kappa(found.marks), found.agreement and found.agreement.mean) == (9, 1, 1)
+    for key in ("k", "again"):
+        store.append(key, "0/feedback", [Approval(case=c.id, approved=True, **of) for c in ones])
+    assert second(store, "k", "again", ["0"], SUM).marks[18:] == [(1, 1)] * 18
 
 
 def test_kappa_by_hand() -> None:
