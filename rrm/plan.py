@@ -82,7 +82,8 @@ class Effort(Record):
 
     rounds: int = Field(default=1, ge=1, le=MOST)
     cases: int = Field(default=32, ge=0, le=MOST)
-    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements."""
+    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements, unless some
+    are judged elsewhere."""
     first_cases: int | None = Field(default=None, ge=0, le=MOST)
     """Cases judged in the first round, where that is another number."""
     frozen_after: int | None = Field(default=None, ge=1, le=MOST)

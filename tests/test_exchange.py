@@ -31,6 +31,7 @@ from rrm.records import (
     Case,
     Correction,
     Demonstration,
+    Exam,
     Exhibit,
     Feedback,
     Item,
@@ -448,6 +449,24 @@ def test_they_stand_among_all_that_is_judged(plan: Path, rrm: Rrm) -> None:
     assert len(wins) > 2
     node = json.loads(rrm("report", out, "--json").out)["arms"][0]["nodes"]["block"]
     assert (node["imported_judgements"], node["judgements"]) == (2, 10)
+
+
+def test_an_exam_that_was_judged_elsewhere_is_told_as_no_news(plan: Path, rrm: Rrm) -> None:
+    """Half of what stands in the exam is judged in a file: half of it is asked in training."""
+    sets = ["-w", 1, "-q", "--out", plan.with_name("out")]
+    assert rrm("run", plan, *sets).code == 0
+    store, key = Store(plan.with_name("out")), jobs(Study.load(plan))[0][0].key
+    exam = next(e for e in store.read(key, "exam", Exam).values() if e.moment == "round-1")
+    rows = [f"{prompt},1,2" for prompt in exam.prompts[:4]]
+    plan.with_name("held-out.csv").write_text("\n".join(["prompt,chosen,rejected", *rows]))
+
+    def share() -> float:
+        found = json.loads(rrm("report", plan.with_name("out"), "--json").out)
+        return float(found["arms"][0]["nodes"]["block"]["asked_in_training"])
+
+    assert share() == 0
+    assert rrm("run", plan, *sets, "--set", "node.block.judged=held-out.csv").code == 0
+    assert share() == 0.5
 
 
 def test_plan_counts_them_apart(plan: Path, rrm: Rrm) -> None:

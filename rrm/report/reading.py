@@ -175,7 +175,9 @@ def read_node(store: Store, key: str, task: Task, known: Familiar | None = None)
     reading = Reading(finished=store.has_agent(key, "published"), exhaustive=questions.exhaustive)
     truth, streams = _Truth(task), store.streams(key)
     if last := _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task):
-        reading.repeats, reading.familiar = questions.repeated(last.prompts), questions.familiar(last.prompts)
+        elsewhere = {case.item.prompt for _, case in store.scan(key, f"{JUDGED}/cases", _Case)}
+        reading.repeats = questions.repeated(last.prompts)
+        reading.familiar = questions.familiar(last.prompts, elsewhere)
     _rounds(reading, store, key, streams, truth)
     _at_gate(reading, store, key, streams)
     _spot_checks(reading, store, key, streams)
