@@ -8,7 +8,7 @@ from rrm.assemble import assemble
 from rrm.errors import StoreError
 from rrm.inert import inert
 from rrm.node import Node
-from rrm.plan import Plan, Study
+from rrm.plan import Plan, Spot, Study
 from rrm.records import Arm
 from rrm.store import Store
 
@@ -26,8 +26,9 @@ class Job:
     """Labels of the arms that share it."""
     stops: tuple[str, ...] = ()
     """Those of them that go no further if it fails its gate."""
-    spot_stops: tuple[str, ...] = ()
-    """Those of them that go no further than where its spot checks find a helper that cannot be trusted."""
+    spot_stops: tuple[tuple[str, Spot], ...] = ()
+    """Those of them that go no further than where its spot checks find a helper that cannot be trusted, and what each
+    needs."""
 
 
 def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
@@ -41,6 +42,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             varied=dict(said.varied),
             seed=said.plan.seed,
             plan=said.plan.model_dump(mode="json"),
+            base=dict(said.base),
             title=study.title,
             nodes={name: node.key for name, node in nodes.items()},
         )
@@ -50,7 +52,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             before = found.get(node.key)
             job = before or Job(node.key, name, said.plan, needs, ())
             stops = (arm.label,) if node.gate.on_fail == "stop" else ()
-            spot_stops = (arm.label,) if node.spot.on and node.spot.on_fail == "stop" else ()
+            spot_stops = ((arm.label, node.spot),) if node.spot.on and node.spot.on_fail == "stop" else ()
             found[node.key] = replace(
                 job,
                 arms=(*job.arms, arm.label),

@@ -16,6 +16,7 @@ from rrm.gate import stand_at_gate
 from rrm.given import given
 from rrm.hearing import Hearing, Watch, serving
 from rrm.node import Node, Published, load, prepared, published, save
+from rrm.plan import Spot
 from rrm.records import Case, Exam, GateResult, Item, Response
 from rrm.roles import Assistant, Judged, RewardModel, SoFar, Turn
 from rrm.seed import Seed
@@ -37,9 +38,9 @@ class Level:
         store: Store,
         watch: Watch = lambda stage, done, of, words: None,
         *,
-        stops: bool = False,
+        stops: Sequence[Spot] = (),
     ) -> None:
-        """With `stops`, the level ends where spot checks find a helper that cannot be trusted."""
+        """The level ends where spot checks find a helper that cannot be trusted by any of what `stops` needs."""
         self.node, self.store, self._told, self._stops = node, store, watch, stops
         self._seconds: dict[str, float] = {}
         self.hearing = Hearing(node, node.key, store, serving(node, store), watch, self._clock)
@@ -171,7 +172,7 @@ class Level:
                 result = check.of_round(number, cases)
             words = told(result)
             self.watch("spot" if result.trusted else "alarm", number, self.node.effort.rounds, words)
-            if self._stops and not result.trusted:
+            if self._stops and not any(check.trusted_by(needed) for needed in self._stops):
                 raise GateFailed(
                     f"{words}. Train {result.helper} better, or mend what stands before it; or set "
                     'spot = "warn" to go on regardless.'

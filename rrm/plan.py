@@ -6,7 +6,7 @@ import itertools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast
 
@@ -16,7 +16,7 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
-from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, table_in
+from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, still_off, table_in
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
@@ -115,7 +115,7 @@ class Gate(Record):
     items: int = Field(default=100, ge=1, le=MOST)
     """Held-out items on which the user judges the agent's answer beside others."""
     agreement: float = Field(default=0.9, ge=0, le=1)
-    """Share of items on which the user must find the agent's answer the best."""
+    """Share of items on which the user must agree with the agent's answer (`rrm.gate.AGREES`)."""
     recall: float = Field(default=0.5, ge=0, le=1)
     """Share of the uncommon answers that the agent must find."""
     extra_rounds: int = Field(default=0, ge=0, le=MOST)
@@ -134,7 +134,7 @@ class Spot(Record):
     items: int = Field(default=0, ge=0, le=MOST)
     """Answers of each helper that are checked in a round; 0: none."""
     agreement: float = Field(default=0.9, ge=0, le=1)
-    """Share of the answers than which its user should find no other better."""
+    """Share of the answers with which its user should agree, as at a gate."""
     recall: float = Field(default=0.75, ge=0, le=1)
     """Share of the uncommon answers that it should find."""
 
@@ -253,6 +253,8 @@ class ArmPlan:
     name: str
     varied: Mapping[str, Any]
     plan: Plan
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """The nodes of the plan as they are without what the arm changes in them, and without what varies."""
 
 
 @dataclass(frozen=True)
@@ -292,10 +294,12 @@ class Study:
             change = {k: v for k, v in table.items() if k != "vary"}
             where, known = (str(path), whole) if number < len(small) else ("--set", laid)
             taken = Taken(known.values(), path.parent)
+            off = still_off if number < len(small) else _as_said
             whole, laid = (
-                {name: lay(arm, change, where, taken) for name, arm in some.items()} for some in (whole, laid)
+                {name: off(arm, lay(arm, change, where, taken)) for name, arm in some.items()} for some in (whole, laid)
             )
         taken, found = Taken(whole.values(), path.parent), []
+        unchanged = _base(whole[""], path)
         for name, arm in laid.items():
             for values in itertools.product(*(several(v, f"{path}: vary.{k}") for k, v in vary.items())):
                 varied, one = dict(zip(vary, values, strict=True)), arm
@@ -307,9 +311,23 @@ class Study:
                         name,
                         varied,
                         Plan.from_raw(_at_home({k: v for k, v in one.items() if k != "family"}, path), str(path)),
+                        unchanged,
                     )
                 )
         return cls(title, found)
+
+
+def _as_said(_: Raw, after: Raw) -> Raw:
+    return after
+
+
+def _base(raw: Raw, path: Path) -> dict[str, Any]:
+    """The plan that arms change, as the record keeps it; empty where it is none without them."""
+    try:
+        plan = Plan.from_raw(_at_home({k: v for k, v in raw.items() if k != "family"}, path), str(path))
+    except PlanError:
+        return {}
+    return plan.model_dump(mode="json", include={"node"})
 
 
 def read_toml(path: Path) -> tuple[Raw, str]:

@@ -93,6 +93,10 @@ class Task(Component):
     measure: ClassVar[Literal["accuracy", "mean"]] = "accuracy"
     """What reports make of `truth`: the share of answers whose truth is 1, or the mean."""
 
+    shares: ClassVar[frozenset[str]] = frozenset()
+    """Which of its `measures` are shares: 0 or 1 of each answer. Reports give them Wilson's interval; all others count
+    as worths, whatever values they happen to have."""
+
     several_right: ClassVar[bool] = False
     """Whether more than one answer of the finite answer set may be right."""
 

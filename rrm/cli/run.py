@@ -35,6 +35,7 @@ def run(
     What is trained already is kept: change a node, and only it and what it helps is trained again. Ends by printing
     the report's tables; the page with everything is OUT/report.html.
     """
+    from rrm.build import refuse_another
     from rrm.build import run as train
     from rrm.cli.progress import telling
     from rrm.cli.report import publish
@@ -44,8 +45,9 @@ def run(
     from rrm.store import Store
 
     study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
-    wanted, _ = jobs(study)  # before the folder is made: a plan that is wrong leaves none behind
+    wanted, arms = jobs(study)  # before the folder is made: a plan that is wrong leaves none behind
     store = Store(folder_for(plan, out, fast=fast))
+    refuse_another(store, arms)
     trust = {file for arm in study.arms for file in arm.plan.files()}  # its code runs anyway; an older record's may not
     if not quiet:
         _warn_of_judging_anew(wanted, store)

@@ -98,7 +98,7 @@ class Report:
             "title": study.title or None,
             "arms": [
                 {
-                    "arm": {**run.arm.varied, "name": run.arm.name},
+                    "arm": {**run.varied, "name": run.arm.name},
                     "seed": run.arm.seed,
                     "nodes": {node: _node(study, run, node) for node in study.levels if node in run.arm.nodes},
                 }
@@ -169,7 +169,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "gate_judgements": reading.gate_judgements,
         "gate_questions": reading.gate_questions,
         "gate_detail": None if gate is None else _gate(gate),
-        "spot": {subtask: _spot(result) for subtask, result in reading.spots.items()} or None,
+        "spot": {subtask: _spot(result) for subtask, result in run.spots(node).items()} or None,
         "spot_judgements": reading.spot_judgements,
         "spot_questions": reading.spot_questions,
         "curve": [{"round": n, **(_figure(f) or {})} for n, f in reading.curve] or None,
@@ -200,9 +200,9 @@ def _gap(study: Study, node: str) -> dict[str, Any] | None:
     figure = _figure(study.gap_recovered(node))
     if figure is None:
         return None
-    each = [{**run.arm.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
+    each = [{**run.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
     settings = [
-        {"setting": dict(one[0][0].arm.varied), **(_figure(study.gap_recovered(node, name)) or {}),
+        {"setting": one[0][0].varied, **(_figure(study.gap_recovered(node, name)) or {}),
          "median": _round(median(gap for _, gap in one))}
         for name, one in study.gaps_by_setting(node).items()
     ]  # fmt: skip

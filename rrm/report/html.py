@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rrm.figures import bounds, number, signed
+from rrm.gate import AGREES
 from rrm.inert import inert
 from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval, temperature_at_bound
 from rrm.picture import Series, graph_svg, line_chart_svg, short
@@ -56,6 +57,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
         limits=[short(text, 600) for text in limits(study)],
         min_gap=number(MIN_GAP),
         negligible=number(NEGLIGIBLE),
+        agrees=AGREES,
     )  # fmt: skip
 
 

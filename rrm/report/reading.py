@@ -91,8 +91,9 @@ class Reading:
     gate: GateResult | None = None
     gate_judgements: int | None = None
     gate_questions: int | None = None
-    spots: Mapping[str, SpotResult] = field(default_factory=dict)
-    """By subtask, what spot checks of the helper came to in all rounds."""
+    spots: Mapping[str, Sequence[SpotResult]] = field(default_factory=dict)
+    """By subtask, what spot checks of the helper came to up to each round; whether it could be trusted is for a `Run`
+    to say, by its own plan."""
     spot_judgements: int | None = None
     spot_questions: int | None = None
     spot_work: Mapping[str, int] = field(default_factory=dict)
@@ -129,6 +130,7 @@ class _Truth:
     def __init__(self, task: Task) -> None:
         self._task, self._name = task, task.name()
         self._known: dict[tuple[str, str], float | None] = {}
+        self._items: dict[str, Item] = {}
 
     @property
     def has_right_answers(self) -> bool:
@@ -136,7 +138,9 @@ class _Truth:
         return self._task.measure == "accuracy"
 
     def item(self, prompt: str) -> Item:
-        return Item(task=self._name, prompt=prompt)
+        if prompt not in self._items:
+            self._items[prompt] = Item(task=self._name, prompt=prompt)
+        return self._items[prompt]
 
     def __call__(self, prompt: str, text: str) -> float | None:
         key = prompt, text
@@ -209,7 +213,7 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     curves: dict[str, list[tuple[int, Figure]]] = defaultdict(list)
     for number, exam in sorted(rounds.items()):
         for name, told in task.measures([truth.item(p) for p in exam.prompts], exam.answers).items():
-            if (figure := _figure_of([v for v in told if v is not None])) is not None:
+            if (figure := _figure_of(name, [v for v in told if v is not None], task)) is not None:
                 curves[name].append((number, figure))
     reading.measure_curves = dict(curves)
     reading.measures = {name: curve[-1][1] for name, curve in curves.items()} if reading.finished else {}
@@ -233,13 +237,16 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     return last
 
 
-def _figure_of(values: Sequence[float]) -> Figure | None:
-    """A share, where all values are 0 or 1; else a mean."""
-    return (
-        measure.wilson(sum(v == 1 for v in values), len(values))
-        if set(values) <= {0, 1}
-        else measure.t_interval(values)
-    )
+def _figure_of(name: str, values: Sequence[float], task: Task) -> Figure | None:
+    """A share, where the task says that the measure is one; else a mean."""
+    if name not in task.shares:
+        return measure.t_interval(values)
+    if wrong := [v for v in values if not 0 <= v <= 1]:
+        raise ComponentError(
+            f"{task.name()!r}: the measure {name!r} is among its `shares`, and of one answer it is {wrong[0]!r}: "
+            "make it 0 or 1, or leave it out of `shares`"
+        )
+    return measure.wilson(sum(values), len(values))
 
 
 def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: _Truth) -> None:
@@ -331,7 +338,10 @@ def _at_gate(reading: Reading, store: Store, key: str, streams: Sequence[str]) -
 
 
 def _spot_checks(reading: Reading, store: Store, key: str, streams: Sequence[str]) -> None:
-    reading.spots = {r.subtask: r for r in store.read(key, "spot", SpotResult).values()}
+    found: dict[str, list[SpotResult]] = defaultdict(list)
+    for result in store.read(key, "spot", SpotResult).values():
+        found[result.subtask].append(result)
+    reading.spots = dict(found)
     if names := _cases_of("spot-", streams):
         told = _said(store, key, names)
         work: dict[str, int] = {}

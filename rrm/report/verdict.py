@@ -8,6 +8,7 @@ from typing import Literal
 
 from rrm.figures import bounds, number, signed
 from rrm.measure import MIN_GAP, Figure, over_seeds
+from rrm.report.apart import sentences
 from rrm.report.reading import Reading
 from rrm.report.study import (
     ORACLE,
@@ -290,7 +291,7 @@ def limits(study: Study) -> list[str]:
         found.append(f"Not finished in every arm, so without a final truth there: {', '.join(unfinished)}.")
     if unknown := [n for n, readings in planned.items() if any(r and r.finished and not r.truth for r in readings)]:
         found.append(f"Finished without a truth that could be measured: {', '.join(unknown)}.")
-    found += _newer(study)
+    found += [*_newer(study), *sentences([r.arm for r in study.runs], [r.differs for r in study.runs])]
     if any(_simulated(run) for run in study.runs):
         found.append("The user was simulated: a model of a person whose means are bounded, not a person.")
     ungated = [n for n in study.levels if not gates(study.runs, n)[1]]
