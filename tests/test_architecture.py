@@ -28,21 +28,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("graph", "asking", "store", "measure", "desk"),
     ("faults",),
     ("control", "figures", "registry", "testing", "picture", "identity", "standing"),
-    ("layering",),
+    ("layering", "exchange"),
     ("plan", "reach"),
     ("models",),
     ("training.feedback", "training.objective"),
     ("training.choice_table",),
     ("protocols", "evaluators", "selection", "training.reward", "training.policy", "training.terms"),
     ("node",),
-    ("tree", "hearing"),
+    ("tree", "hearing", "given"),
     ("exam", "gate"),
     ("spot",),
     ("assemble", "level"),
     ("job",),
     ("worker",),
     ("build",),
-    ("cost", "report", "prune", "verify", "web"),
+    ("cost", "report", "prune", "verify", "rejudge", "web"),
     ("cli",),
     ("__main__",),
 )
@@ -195,7 +195,7 @@ def test_every_public_name_is_where_the_front_door_says() -> None:
     )],
 )  # fmt: skip
 def test_what_needs_no_torch_loads_none(doing: str) -> None:
-    heavy = {"torch", "transformers", "sklearn", "fastapi", "uvicorn"}
+    heavy = {"torch", "transformers", "sklearn", "fastapi", "uvicorn", "pyarrow", "datasets"}
     asking = f"import sys; print('\\nloaded:', sorted({heavy} & set(sys.modules)))"
     said = subprocess.run(
         [sys.executable, "-c", f"{doing}\n{asking}"], capture_output=True, text=True, cwd=ROOT, check=True,

@@ -79,7 +79,7 @@ def _last_words(code: str | int | None) -> str | int | None:
     return code
 
 
-from rrm.cli import check, export, graph, judge, listing, new, plan, prune, report, run, show, verify  # noqa: E402
+from rrm.cli import check, export, graph, judge, listing, new, plan, prune, rejudge, report, run, show, verify  # noqa: E402
 
 __all__ = [
     "app",
@@ -92,6 +92,7 @@ __all__ = [
     "new",
     "plan",
     "prune",
+    "rejudge",
     "report",
     "run",
     "show",

@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 
 from rrm import measure
 from rrm.errors import ComponentError
+from rrm.exchange.rows import JUDGED
 from rrm.measure import Figure
 from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record, SpotResult
 from rrm.report.familiar import Familiar
@@ -81,6 +82,8 @@ class Reading:
     curve: list[tuple[int, Figure]] = field(default_factory=list)
     judge_curve: list[tuple[int, Figure]] = field(default_factory=list)
     judgements: int | None = None
+    imported: int | None = None
+    """Judgements made elsewhere: the user was not asked for them, and none of the figures is of them."""
     abstained: float | None = None
     """Share of the cases put to the user on which it said that it cannot tell."""
     helper_questions: int | None = None
@@ -176,7 +179,9 @@ def read_node(store: Store, key: str, task: Task, known: Familiar | None = None)
     reading = Reading(finished=store.has_agent(key, "published"), exhaustive=questions.exhaustive)
     truth, streams = _Truth(task), store.streams(key)
     if last := _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task):
-        reading.repeats, reading.familiar = questions.repeated(last.prompts), questions.familiar(last.prompts)
+        elsewhere = {case.item.prompt for _, case in store.scan(key, f"{JUDGED}/cases", _Case)}
+        reading.repeats = questions.repeated(last.prompts)
+        reading.familiar = questions.familiar(last.prompts, elsewhere)
     _rounds(reading, store, key, streams, truth)
     _at_gate(reading, store, key, streams)
     _spot_checks(reading, store, key, streams)
@@ -245,7 +250,8 @@ def _figure_of(name: str, values: Sequence[float], task: Task) -> Figure | None:
 
 
 def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: _Truth) -> None:
-    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith(("gate-", "spot-"))]
+    names = [s.removesuffix("/cases") for s in streams if re.fullmatch(r"\d+/cases", s)]
+    reading.imported = store.length(key, f"{JUDGED}/feedback") or None
     if not names:
         return
     shown: dict[str, bool] = defaultdict(bool)
