@@ -44,6 +44,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             plan=said.plan.model_dump(mode="json"),
             base=dict(said.base),
             title=study.title,
+            fast=study.fast,
             nodes={name: node.key for name, node in nodes.items()},
         )
         arms.append(arm)

@@ -263,6 +263,8 @@ class Study:
 
     title: str
     arms: Sequence[ArmPlan]
+    fast: bool = False
+    """At the small size of [fast], at which nothing is found out."""
 
     @classmethod
     def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
@@ -314,7 +316,7 @@ class Study:
                         unchanged,
                     )
                 )
-        return cls(title, found)
+        return cls(title, found, fast)
 
 
 def _as_said(_: Raw, after: Raw) -> Raw:

@@ -366,6 +366,8 @@ class Arm(Record):
     where it is not known."""
     title: str = ""
     """The plan's: its first comment line."""
+    fast: bool = False
+    """Run at the small size of the plan's [fast] table, at which nothing is found out."""
     nodes: dict[str, str]
     """Node name to node key: where its records stand. Arms that agree up to a node share its key."""
 

@@ -651,11 +651,22 @@ def test_a_new_task_can_be_trained_in_levels(rrm: Rrm, tmp_path: Path, monkeypat
 def test_column_sum_runs_at_its_small_size(rrm: Rrm, tmp_path: Path) -> None:
     said = rrm("run", ROOT / "configs" / "column_sum.toml", "--fast", "--out", tmp_path / "out", "-w", 1, "-q")
     assert said.code == 0
-    arms = json.loads(rrm("report", tmp_path / "out", "--json").out)["arms"]
-    assert [a["arm"]["name"] for a in arms] == ["recursive", "unassisted", "oracle"]
+    found = json.loads(rrm("report", tmp_path / "out", "--json").out)
+    assert [a["arm"]["name"] for a in found["arms"]] == ["recursive", "unassisted", "oracle"]
+    assert (found["fast"], found["verdicts"]) == (True, []), (
+        "nothing is concluded from a size at which nothing is learnt"
+    )
+    assert "Small size (--fast): Truth on held-out items" in said.out
+    assert "! This is the small size (--fast)" in said.out
+    assert "•" not in said.out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Small size (--fast): " in page
+    assert page.count("This is the small size (--fast)") == 2, "where verdicts stand, and with what is not shown"
 
 
 def test_a_run_bears_the_title_of_its_plan(study: Path, tmp_path: Path, rrm: Rrm) -> None:
     out = tmp_path / "out"
     assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
-    assert json.loads(rrm("report", out, "--json").out)["title"] == "Sums in two levels, small."
+    found = json.loads(rrm("report", out, "--json").out)
+    assert (found["title"], found["fast"]) == ("Sums in two levels, small.", False)
+    assert found["verdicts"]

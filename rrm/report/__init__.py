@@ -88,7 +88,8 @@ class Report:
     @property
     def title(self) -> str:
         """The plan's, or else the name of the run's folder."""
-        return self.study.title or self._store.folder.resolve().name
+        title = self.study.title or self._store.folder.resolve().name
+        return f"Small size (--fast): {title}" if self.study.small else title
 
     def to_json(self) -> dict[str, Any]:
         """The figures for scripts, in the form of schema 1. What was not measured is None, never 0."""
@@ -96,6 +97,7 @@ class Report:
         return {
             "schema": SCHEMA,
             "title": study.title or None,
+            "fast": study.small,
             "arms": [
                 {
                     "arm": {**run.varied, "name": run.arm.name},

@@ -166,6 +166,11 @@ class Study:
             found.setdefault(run.setting, {}).setdefault(run.arm.name, []).append(run)
         return found
 
+    @property
+    def small(self) -> bool:
+        """Whether any of it was run with `--fast`: too small for anything to be said of it."""
+        return any(run.arm.fast for run in self.runs)
+
     def seeds(self) -> int:
         """Of how many seeds anything is finished: an interrupted one adds nothing to any figure over seeds."""
         return len({run.arm.seed for run in self.runs if any(r.finished for r in run.readings.values())})

@@ -39,6 +39,11 @@ MANY_REPEATS = 0.05
 HALF = 0.5
 """Below this, an agent that passed its gate is worth a word."""
 
+SMALL = (
+    "This is the small size (--fast): it shows that the parts work together, and nothing else. No verdicts are drawn: "
+    "run it without --fast for figures."
+)
+
 Arms = Mapping[str, Sequence[Run]]
 Kind = Literal["good", "limit", "caution", "note"]
 
@@ -54,9 +59,10 @@ class Verdict:
 
 
 def verdicts(study: Study) -> list[Verdict]:
-    """What can be said of every node, in order of level. All of it follows from figures in the report."""
+    """What can be said of every node, in order of level. All of it follows from figures in the report. Nothing can be
+    said of a study at its small size, whose figures show that its parts work together."""
     found = []
-    for node in study.levels:
+    for node in () if study.small else study.levels:
         for setting, arms in study.settings().items():
             found += [Verdict(node, kind, text, setting) for kind, text in _of_node(study, node, arms)]
     return found
@@ -261,7 +267,7 @@ def _errors(node: str, runs: Sequence[Run]) -> dict[str, set[str]]:
 
 def limits(study: Study) -> list[str]:
     """What a reader must know before believing the figures: about the study, not about one node."""
-    found = []
+    found = [SMALL] if study.small else []
     seeds, planned_seeds = study.seeds(), len({run.arm.seed for run in study.runs})
     if seeds < 2:
         found.append("One seed: intervals are over held-out items only and say nothing of how runs differ.")
