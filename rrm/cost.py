@@ -105,7 +105,7 @@ def size(plan: Plan, name: str) -> Size:
         rounds=effort.rounds,
         cases=sum(effort.cases_in(number) for number in range(effort.rounds)),
         steps=_steps(node.cast, effort.rounds),
-        exams=(effort.rounds + 1) * effort.exam,
+        exams=2 * effort.exam + (effort.rounds - 1) * effort.examined(last=False),
         gate=0 if gate.on_fail == "off" else gate.items,
         spot=effort.rounds * node.spot.items * len(node.helped_by) if node.spot.on else 0,
     )
