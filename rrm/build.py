@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rrm.errors import GateFailed, RrmError, StoreError, Unfinished
+from rrm.inert import inert
 from rrm.job import Job, assemble_node, is_published, jobs
 from rrm.plan import Study
 from rrm.records import Arm, GateResult, SpotResult, slots
@@ -25,12 +26,13 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
     """Train whatever is stale, level by level, as many nodes at once as there are workers (default: cores).
 
     Raises Unfinished where cases wait for a person (nodes that do not need them are trained first), GateFailed where
-    a plan says to stop there, StoreError if another run holds the folder.
+    a plan says to stop there, StoreError if another run holds the folder, or another study stands in it.
     """
     wanted, arms = jobs(study)
     with alone(store.folder):
         # of an arm that is recorded with several plans, the last one counts
-        latest = {slot[-1].id for slot in slots(store.read("study", "arms", Arm).values())}
+        before = refuse_another(store, arms)
+        latest = {slot[-1].id for slot in slots(before)}
         store.append("study", "arms", [a for a in arms if a.id not in latest])
         for job in wanted:
             if is_published(store, job.key):
@@ -44,6 +46,23 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
             scheduler.in_this_process()
         else:
             scheduler.in_processes(count)
+
+
+def refuse_another(store: Store, arms: Sequence[Arm]) -> list[Arm]:
+    """The recorded arms. Raises StoreError where another study stands in the folder: their reports would be one, and
+    mean nothing.
+
+    A study that was changed is the same as long as its title is, or its nodes are.
+    """
+    before = list(store.read("study", "arms", Arm).values())
+    titles, nodes = ({a.title for a in before if a.title}, {frozenset(a.nodes) for a in before})
+    if before and not any(a.title in titles or frozenset(a.nodes) in nodes for a in arms):
+        other = inert(before[-1].title or ", ".join(before[-1].nodes), 100)
+        raise StoreError(
+            f"{store.folder}: another study stands in this folder ({other}). Give another --out; "
+            "a plan that was changed counts as the same study while its title, or the names of its nodes, stay"
+        )
+    return before
 
 
 @contextmanager

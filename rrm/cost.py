@@ -45,6 +45,8 @@ class Cost(NamedTuple):
     """Comparisons that the helpers' evaluators are asked for at spot checks."""
     spot_questions: int = 0
     """What helpers of helpers are asked there."""
+    imported: int = 0
+    """Judgements made elsewhere, which are read from files: nobody is asked for them."""
 
 
 def elapsed(spent: Mapping[str, float], needs: Mapping[str, Sequence[str]], workers: int) -> float:
@@ -95,6 +97,7 @@ def _cost(job: Job, known: Mapping[str, tuple[Source, dict[str, Rate]]]) -> Cost
         source=source,
         spot_judgements=sum(n * max(most_shown(helper) - 1, 1) for helper, n in checks),
         spot_questions=round(sum(n * questions(helper, most_shown(helper)) for helper, n in checks)),
+        imported=sum(source.rows for source in node.judged),
     )
 
 

@@ -6,9 +6,9 @@ import itertools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, cast
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
@@ -16,7 +16,7 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
-from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, table_in
+from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, still_off, table_in
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
@@ -82,7 +82,8 @@ class Effort(Record):
 
     rounds: int = Field(default=1, ge=1, le=MOST)
     cases: int = Field(default=32, ge=0, le=MOST)
-    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements."""
+    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements, unless some
+    are judged elsewhere."""
     first_cases: int | None = Field(default=None, ge=0, le=MOST)
     """Cases judged in the first round, where that is another number."""
     frozen_after: int | None = Field(default=None, ge=1, le=MOST)
@@ -163,10 +164,17 @@ class NodePlan(Record):
     """Subtask to the node whose agent serves it. Leave one out to study its absence."""
     start: str | None = None
     """The node whose weights (agent and reward model) training starts from."""
+    judged: tuple[str, ...] = ()
+    """Files of what was judged elsewhere, which it learns from before it asks anybody."""
     cast: Cast = Field(default_factory=Cast)
     effort: Effort = Effort()
     gate: Gate = Gate()
     spot: Spot = Spot()
+
+    @field_validator("judged", mode="before")
+    @classmethod
+    def _one_will_do(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("helped_by", mode="before")
     @classmethod
@@ -245,6 +253,8 @@ class ArmPlan:
     name: str
     varied: Mapping[str, Any]
     plan: Plan
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """The nodes of the plan as they are without what the arm changes in them, and without what varies."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +263,8 @@ class Study:
 
     title: str
     arms: Sequence[ArmPlan]
+    fast: bool = False
+    """At the small size of [fast], at which nothing is found out."""
 
     @classmethod
     def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
@@ -284,10 +296,12 @@ class Study:
             change = {k: v for k, v in table.items() if k != "vary"}
             where, known = (str(path), whole) if number < len(small) else ("--set", laid)
             taken = Taken(known.values(), path.parent)
+            off = still_off if number < len(small) else _as_said
             whole, laid = (
-                {name: lay(arm, change, where, taken) for name, arm in some.items()} for some in (whole, laid)
+                {name: off(arm, lay(arm, change, where, taken)) for name, arm in some.items()} for some in (whole, laid)
             )
         taken, found = Taken(whole.values(), path.parent), []
+        unchanged = _base(whole[""], path)
         for name, arm in laid.items():
             for values in itertools.product(*(several(v, f"{path}: vary.{k}") for k, v in vary.items())):
                 varied, one = dict(zip(vary, values, strict=True)), arm
@@ -299,9 +313,23 @@ class Study:
                         name,
                         varied,
                         Plan.from_raw(_at_home({k: v for k, v in one.items() if k != "family"}, path), str(path)),
+                        unchanged,
                     )
                 )
-        return cls(title, found)
+        return cls(title, found, fast)
+
+
+def _as_said(_: Raw, after: Raw) -> Raw:
+    return after
+
+
+def _base(raw: Raw, path: Path) -> dict[str, Any]:
+    """The plan that arms change, as the record keeps it; empty where it is none without them."""
+    try:
+        plan = Plan.from_raw(_at_home({k: v for k, v in raw.items() if k != "family"}, path), str(path))
+    except PlanError:
+        return {}
+    return plan.model_dump(mode="json", include={"node"})
 
 
 def read_toml(path: Path) -> tuple[Raw, str]:
@@ -355,7 +383,12 @@ def _at_home(raw: Raw, path: Path) -> Raw:
             return {k: homed(v, k) for k, v in value.items()}
         return value
 
-    nodes = homed(raw["node"])
+    def with_files(table: Raw) -> Raw:
+        files = table.get("judged", [])
+        files = [files] if isinstance(files, str) else files
+        return table | ({"judged": [near(f) if isinstance(f, str) else f for f in files]} if files else {})
+
+    nodes = {name: with_files(table) for name, table in cast(Raw, homed(raw["node"])).items()}
     return {**raw, "node": nodes, "folder": str(folder)} if relative else raw
 
 

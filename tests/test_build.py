@@ -266,6 +266,7 @@ def test_a_recorded_plan_that_cannot_be_read_is_told_or_left_out(plan: Any, stud
     strange = {**arm.plan, "node": {"other": {"task": "column-sum"}}} if plan is None else plan
     old = arm.model_copy(update={"plan": strange, "nodes": dict.fromkeys(arm.nodes, "0" * 16)})
     store.append("study", "arms", [old])
+    store.save_agent("0" * 16, "published", lambda folder: None)  # so that this plan counts
     told = rrm("report", out)
     assert told.code == 1
     assert told.err.startswith(
@@ -307,3 +308,22 @@ def test_a_plan_is_assembled_anew_each_time_that_its_jobs_are_asked_for(study: P
         keys.append([job.key for job in wanted])
         assert [assemble_node(job).key for job in wanted] == keys[-1]
     assert keys[0] != keys[1]
+
+
+def test_a_folder_holds_one_study(study: Path, rrm: Rrm, tmp_path: Path) -> None:
+    """Two studies in one folder would give one report. What is told from another study is a changed plan."""
+    out, other = tmp_path / "out", tmp_path / "other.toml"
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
+    other.write_text(STUDY.replace("# Sums in two levels, small.", "# Other sums.").replace("total", "sum"))
+    before = list(Store(out).export())
+    run = rrm("run", other, "--out", out, "-w", 1)
+    assert run.code == 1
+    assert run.err == (
+        f"rrm: {out}: another study stands in this folder (Sums in two levels, small.). Give another --out; "
+        "a plan that was changed counts as the same study while its title, or the names of its nodes, stay\n"
+    )
+    assert list(Store(out).export()) == before, "nothing is recorded of it"
+    other.write_text(STUDY.replace("# Sums in two levels, small.", "# Small sums, in two levels."))
+    assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the nodes are the same"
+    other.write_text(STUDY.replace("total", "sum"))
+    assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the title is the same"

@@ -359,6 +359,27 @@ def test_settings_of_one_seed_are_not_independent(store: Store) -> None:
     assert "Baselines: of recursive at effort.cases 100. Gap: mean over settings." in printed(found)
 
 
+def test_no_gap_is_computed_from_arms_that_were_trained_apart(study: Store) -> None:
+    """The same three arms at three seeds; then one of them again, the plan that it changes being another."""
+    base: dict[str, Any] = {"node": {"whole": {"effort": {"cases": 200}}}}
+    few: dict[str, Any] = {"node": {"whole": {"effort": {"cases": 4}}}}
+    old = list(study.read("study", "arms", Arm).values())
+    study.append("study", "arms", [a.model_copy(update={"plan": base, "base": base}) for a in old])
+    before = report(study).to_json()
+    assert before["gap_recovered"]["whole"]["mean"] == 1
+    assert [v for v in before["verdicts"] if v["kind"] == "good"]
+    mine = [a.model_copy(update={"plan": few, "base": few}) for a in old if a.name == "recursive"]
+    study.append("study", "arms", mine)
+    found = report(study)
+    assert found.to_json()["gap_recovered"]["whole"] is None
+    assert list(found.study.arms()) == [
+        "recursive (effort.cases 4)", "unassisted (effort.cases 200)", "oracle (effort.cases 200)",
+    ]  # fmt: skip
+    assert not [v for v in found.to_json()["verdicts"] if "recursive" in v["text"] and "unassisted" in v["text"]]
+    assert not [v for v in found.to_json()["verdicts"] if v["kind"] == "good"]
+    assert "Arms here differ in effort.cases" in " ".join(printed(found).split())
+
+
 def test_varied_settings_stand_beside_the_name_and_are_not_mixed(store: Store) -> None:
     for cases, answers in ((100, "0120"), (200, "0123")):
         for name, text in (("recursive", answers), ("unassisted", "0000"), ("oracle", "0123")):

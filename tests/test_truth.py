@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 
 MAY_ASK = {
+    "rrm/report/second.py": "a report, of `rrm rejudge`",
     "rrm/report/truth.py": "a report",
     "rrm/report/shown.py": "a report",
     "rrm/testing.py": "the contract of tasks",

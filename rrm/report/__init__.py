@@ -88,7 +88,8 @@ class Report:
     @property
     def title(self) -> str:
         """The plan's, or else the name of the run's folder."""
-        return self.study.title or self._store.folder.resolve().name
+        title = self.study.title or self._store.folder.resolve().name
+        return f"Small size (--fast): {title}" if self.study.small else title
 
     def to_json(self) -> dict[str, Any]:
         """The figures for scripts, in the form of schema 1. What was not measured is None, never 0."""
@@ -96,9 +97,10 @@ class Report:
         return {
             "schema": SCHEMA,
             "title": study.title or None,
+            "fast": study.small,
             "arms": [
                 {
-                    "arm": {**run.arm.varied, "name": run.arm.name},
+                    "arm": {**run.varied, "name": run.arm.name},
                     "seed": run.arm.seed,
                     "nodes": {node: _node(study, run, node) for node in study.levels if node in run.arm.nodes},
                 }
@@ -159,6 +161,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "reward_accuracy": _figure(reading.reward),
         "coverage": _mean(reading.coverage),
         "judgements": reading.judgements,
+        "imported_judgements": reading.imported,
         "abstained": _round(reading.abstained),
         "helper_questions": reading.helper_questions,
         "helper_distinct": reading.helper_distinct,
@@ -199,9 +202,9 @@ def _gap(study: Study, node: str) -> dict[str, Any] | None:
     figure = _figure(study.gap_recovered(node))
     if figure is None:
         return None
-    each = [{**run.arm.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
+    each = [{**run.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
     settings = [
-        {"setting": dict(one[0][0].arm.varied), **(_figure(study.gap_recovered(node, name)) or {}),
+        {"setting": one[0][0].varied, **(_figure(study.gap_recovered(node, name)) or {}),
          "median": _round(median(gap for _, gap in one))}
         for name, one in study.gaps_by_setting(node).items()
     ]  # fmt: skip

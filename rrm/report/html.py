@@ -31,7 +31,7 @@ from rrm.report.study import (
     mean_of,
     spots,
 )
-from rrm.report.verdict import NEGLIGIBLE, Verdict, limits
+from rrm.report.verdict import NEGLIGIBLE, SMALL, Verdict, limits
 from rrm.spot import agreement, recall
 
 _ORDER = {RECURSIVE: 0, UNASSISTED: 1, ORACLE: 2}
@@ -45,6 +45,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
     return _environment().get_template("page.html.j2").render(
         title=short(title, 120),
         seeds=study.seeds(),
+        small=SMALL if study.small else "",
         arms=[{"name": short(name, 80), "colour": shades[name], "seeds": len(runs)} for name, runs in arms.items()],
         verdicts=_grouped(said),
         graphs=_graphs(study),

@@ -6,7 +6,7 @@ from rrm.records import Exam
 from rrm.report.exams import examined
 from rrm.report.familiar import Familiar
 from rrm.report.reading import Reading
-from rrm.report.spoken import at_gate, at_spot_checks, in_training
+from rrm.report.spoken import at_gate, at_spot_checks, elsewhere, in_training
 from rrm.report.truth import Truth
 from rrm.roles import Task
 from rrm.store import Store
@@ -22,7 +22,8 @@ def read_node(store: Store, key: str, task: Task, known: Familiar | None = None)
     reading = Reading(finished=store.has_agent(key, "published"), exhaustive=questions.exhaustive)
     truth, streams = Truth(task), store.streams(key)
     if last := examined(reading, list(store.read(key, "exam", Exam).values()), truth):
-        reading.repeats, reading.familiar = questions.repeated(last.prompts), questions.familiar(last.prompts)
+        reading.repeats = questions.repeated(last.prompts)
+        reading.familiar = questions.familiar(last.prompts, elsewhere(store, key))
     in_training(reading, store, key, streams, truth)
     at_gate(reading, store, key, streams)
     at_spot_checks(reading, store, key, streams)

@@ -42,6 +42,8 @@ class Reading:
     curve: list[tuple[int, Figure]] = field(default_factory=list)
     judge_curve: list[tuple[int, Figure]] = field(default_factory=list)
     judgements: int | None = None
+    imported: int | None = None
+    """Judgements made elsewhere: the user was not asked for them, and none of the figures is of them."""
     abstained: float | None = None
     """Share of the cases put to the user on which it said that it cannot tell."""
     helper_questions: int | None = None

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ConfigDict
 
 from rrm import measure
+from rrm.exchange.rows import JUDGED
 from rrm.records import FEEDBACK, Abstention, Feedback, GateResult, Record, SpotResult
 from rrm.report.reading import Pick, Reading
 from rrm.report.truth import Truth
@@ -45,9 +46,15 @@ class _Exhibit(_Part):
     query: _Query | None = None
 
 
+def elsewhere(store: Store, key: str) -> set[str]:
+    """The prompts of what was judged elsewhere."""
+    return {case.item.prompt for _, case in store.scan(key, f"{JUDGED}/cases", _Case)}
+
+
 def in_training(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: Truth) -> None:
     """Read what was said in all rounds."""
-    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith(("gate-", "spot-"))]
+    names = [s.removesuffix("/cases") for s in streams if re.fullmatch(r"\d+/cases", s)]
+    reading.imported = store.length(key, f"{JUDGED}/feedback") or None
     if not names:
         return
     shown: dict[str, bool] = defaultdict(bool)
