@@ -10,14 +10,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rrm import __version__
 from rrm.asking import drive
 from rrm.control import StepTerm
 from rrm.errors import PlanError
+from rrm.exchange.imported import Source, judgements
 from rrm.faults import blamed
-from rrm.identity import identity
+from rrm.identity import contents_of, identity
 from rrm.node import Node
 from rrm.plan import Effort, NodePlan, Plan, Use
 from rrm.records import Case, Response
@@ -29,6 +31,7 @@ from rrm.registry import (
     REWARD_TERMS,
     REWARD_TRAINERS,
     SELECTIONS,
+    beside,
 )
 from rrm.roles import Assistant, GivenTerm, PolicyTrainer, Task, Wrapper
 from rrm.seed import Seed
@@ -83,10 +86,12 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
     for role in ("selection", "reward", "policy"):
         with _said_at(f"{where}.{role}"):
             parts[role].check(task, agent)
-    if parts["reward"].needs_judgements and not spec.effort.asks:
+    with _said_at(f"node.{name}.judged"):
+        judged = [_source(beside(file, plan.folder), task) for file in spec.judged]
+    if parts["reward"].needs_judgements and not spec.effort.asks and not judged:
         raise PlanError(
             f"node.{name}.effort.cases: 0 asks nobody, and reward {cast.reward.use!r} learns from judgements: "
-            "write 1 or more"
+            f"write 1 or more, or name files of judgements in node.{name}.judged"
         )
     with _said_at(f"{where}.terms"):
         terms = [(t, t.build(REWARD_TERMS, f"{where}.terms").of(task)) for t in cast.terms]
@@ -113,6 +118,7 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         **({"spot": spec.spot.items} if spec.spot.on and edges else {}),
         "helped_by": {s: [h.key, *map(identity, wraps)] for s, (h, wraps) in edges.items()},
         "start": start.key if start else None,
+        **({"judged": [source.content for source in judged]} if judged else {}),
     }
     return Node(
         name=name,
@@ -126,8 +132,22 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         terms=given,
         helpers={s: (h, functools.partial(_wrap, task=h.task, wraps=wraps)) for s, (h, wraps) in edges.items()},
         start=start,
+        judged=judged,
         **parts,
     )
+
+
+def _source(file: str, task: Task) -> Source:
+    """A file of judgements, every row of it checked: once for all arms and seeds whose task is the same."""
+    path = Path(file)
+    known = file, contents_of(path), json.dumps(identity(task))
+    if known not in _ROWS:
+        _ROWS[known] = sum(1 for _ in judgements(path, task))
+    return Source(path, known[1], _ROWS[known])
+
+
+_ROWS: dict[tuple[str, str, str], int] = {}
+"""How many rows a file of judgements has, by its path, what is in it, and the task that it was checked against."""
 
 
 @functools.lru_cache(maxsize=256)

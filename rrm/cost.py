@@ -93,6 +93,8 @@ class Cost(NamedTuple):
     """Comparisons that the helpers' evaluators are asked for at spot checks."""
     spot_questions: int = 0
     """What helpers of helpers are asked there."""
+    imported: int = 0
+    """Judgements made elsewhere, which are read from files: nobody is asked for them."""
 
 
 def size(plan: Plan, name: str) -> Size:
@@ -174,6 +176,7 @@ def _cost(job: Job, known: Mapping[str, tuple[Source, dict[str, Rate]]]) -> Cost
         source=source,
         spot_judgements=sum(n * max(most_shown(helper) - 1, 1) for helper, n in checks),
         spot_questions=round(sum(n * questions(helper, most_shown(helper)) for helper, n in checks)),
+        imported=sum(source.rows for source in node.judged),
     )
 
 
@@ -262,7 +265,7 @@ def _shrunk(plan: Plan, scale: int) -> Plan:
     nodes = {}
     for name, node in plan.node.items():
         cast = node.cast
-        if cast.evaluator.kind(EVALUATORS).interactive:
+        if cast.evaluator.kind(EVALUATORS).is_person():
             cast = cast.model_copy(update={"evaluator": Cast().evaluator})
         parts: dict[str, Any] = {}
         for role, registry in (("reward", REWARD_TRAINERS), ("policy", POLICY_TRAINERS)):
@@ -289,7 +292,7 @@ def _shape(plan: Plan, name: str) -> str:
     node = plan.node[name]
     cast = node.cast.model_dump(mode="json", exclude={"evaluator"})
     cast["evaluator"] = node.cast.evaluator.model_dump(mode="json")
-    if node.cast.evaluator.kind(EVALUATORS).interactive:
+    if node.cast.evaluator.kind(EVALUATORS).is_person():
         cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
     for role in ("reward", "policy"):
         cast[role] = {k: v for k, v in cast[role].items() if k not in STEPS}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rrm.assemble import assemble
-from rrm.errors import StoreError
+from rrm.errors import PlanError, RrmError, StoreError
 from rrm.inert import inert
 from rrm.node import Node
-from rrm.plan import Plan, Spot, Study
-from rrm.records import Arm
+from rrm.plan import ArmPlan, Plan, Spot, Study
+from rrm.records import Arm, slots
 from rrm.store import Store
 
 
@@ -75,6 +75,45 @@ def plan_of(arm: Arm) -> Plan:
             "of rrm, or altered. Read it with that version, or run the plan again: the newest plan of an arm counts."
         )
     return plan
+
+
+def recorded(store: Store, *, trust: bool = False) -> Study:
+    """The study that a record holds: the newest plan of each arm. Raises StoreError if there is none, and PlanError
+    if it names code in a file and nobody said to `trust` it."""
+    newest = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
+    if not newest:
+        raise StoreError(f"{store.folder}: no arm of a study is in this record yet: `rrm run PLAN` trains one")
+    plans = [ArmPlan(arm.name, arm.varied, plan_of(arm)) for arm in newest]
+    strange = sorted(file for arm in plans for file in arm.plan.files())
+    if strange and not trust:
+        raise PlanError(
+            f"{store.folder}: the record names code in a file, {strange[0]!r}, which would be run: if you trust it, "
+            "say so with --trust"
+        )
+    return Study(newest[0].title, plans)
+
+
+def people_of(store: Store, *, trust: bool = False) -> set[str]:
+    """The keys of a record's nodes. Raises RrmError where no person judges any of them in a browser, or all are
+    trained."""
+    study = recorded(store, trust=trust)
+    wanted, _ = jobs(study)
+    asked = [job for job in wanted if any(user.use == PEOPLE for user in job.plan.users(job.name))]
+    if not asked:
+        used = sorted({job.plan.node[job.name].cast.evaluator.use for job in wanted})
+        raise PlanError(
+            f"{store.folder}: nobody is asked in a browser here: its evaluators are {', '.join(used)}. Cast "
+            f'evaluator = "{PEOPLE}" in the plan, and run it'
+        )
+    if all(is_published(store, job.key) for job in wanted):
+        raise RrmError(
+            f"{store.folder}: this run is finished: nothing waits to be judged. `rrm report` says what it found"
+        )
+    return {job.key for job in wanted}
+
+
+PEOPLE = "people"
+"""The evaluator whose cases wait on a desk."""
 
 
 def is_published(store: Store, key: str) -> bool:

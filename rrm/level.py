@@ -13,6 +13,7 @@ from time import process_time
 from rrm.errors import ComponentError, GateFailed, told_of
 from rrm.exam import baselines, exam
 from rrm.gate import stand_at_gate
+from rrm.given import given
 from rrm.hearing import Hearing, Watch, serving
 from rrm.node import Node, Published, load, prepared, published, save
 from rrm.plan import Spot
@@ -60,7 +61,8 @@ class Level:
         agent, reward = self._beginning()
         saved = self._newest_round()
         examined = {done.moment: done for done in self.store.read(node.key, "exam", Exam).values()}
-        judged: list[Judged] = []
+        with self._clock("record"):
+            judged = given(node, self.store)
         rounds, number = node.effort.rounds, 0
         while number < rounds:
             turn = Turn(number, rounds, fresh=node.start is None)

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, cast
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
@@ -85,7 +85,8 @@ class Effort(Record):
 
     rounds: int = Field(default=1, ge=1, le=MOST)
     cases: int = Field(default=32, ge=0, le=MOST)
-    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements."""
+    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements, unless some
+    are judged elsewhere."""
     first_cases: int | None = Field(default=None, ge=0, le=MOST)
     """Cases judged in the first round, where that is another number."""
     frozen_after: int | None = Field(default=None, ge=1, le=MOST)
@@ -166,10 +167,17 @@ class NodePlan(Record):
     """Subtask to the node whose agent serves it. Leave one out to study its absence."""
     start: str | None = None
     """The node whose weights (agent and reward model) training starts from."""
+    judged: tuple[str, ...] = ()
+    """Files of what was judged elsewhere, which it learns from before it asks anybody."""
     cast: Cast = Field(default_factory=Cast)
     effort: Effort = Effort()
     gate: Gate = Gate()
     spot: Spot = Spot()
+
+    @field_validator("judged", mode="before")
+    @classmethod
+    def _one_will_do(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("helped_by", mode="before")
     @classmethod
@@ -389,7 +397,12 @@ def _at_home(raw: Raw, path: Path) -> Raw:
             return {k: homed(v, k) for k, v in value.items()}
         return value
 
-    nodes = homed(raw["node"])
+    def with_files(table: Raw) -> Raw:
+        files = table.get("judged", [])
+        files = [files] if isinstance(files, str) else files
+        return table | ({"judged": [near(f) if isinstance(f, str) else f for f in files]} if files else {})
+
+    nodes = {name: with_files(table) for name, table in cast(Raw, homed(raw["node"])).items()}
     return {**raw, "node": nodes, "folder": str(folder)} if relative else raw
 
 

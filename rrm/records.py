@@ -382,6 +382,17 @@ class Arm(Record):
         return json.dumps([self.name, self.seed, self.varied], sort_keys=True)
 
 
+class Rejudged(Record):
+    """That the cases of a node were put before another evaluator: an entry of the stream ("study", "rejudged")."""
+
+    node: str
+    """Key of the node whose cases they are."""
+    evaluator: dict[str, JsonValue]
+    """The other one, as a plan would name it."""
+    key: str
+    """Where what it said stands, in streams that are called as the node's own."""
+
+
 def slots(arms: Iterable[Arm]) -> list[list[Arm]]:
     """Recorded arms by slot, each slot in the order of the record: its last one is the newest."""
     found: dict[str, list[Arm]] = {}

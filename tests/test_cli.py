@@ -22,7 +22,7 @@ from rrm.records import Case, Preference
 from rrm_tasks.column_sum import ColumnSum
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("check", "export", "graph", "list", "new", "plan", "prune", "report", "run", "show", "verify")
+COMMANDS = ("check", "export", "graph", "list", "new", "plan", "prune", "rejudge", "report", "run", "show", "verify")
 COMMAND = [sys.executable, "-c", "from rrm.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in ("", "tasks", "assistants"))}
 

@@ -23,7 +23,7 @@ from rrm.blocks import Block, Code, Frames, Image, Table, Text
 from rrm.cli import app
 from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.graph import TaskGraph
-from rrm.measure import TEMPERATURES, Figure, wilson
+from rrm.measure import TEMPERATURES, Figure, Share, wilson
 from rrm.records import (
     Abstention,
     Arm,
@@ -862,6 +862,7 @@ class Acting(Echo):
 
     measure = "mean"
     work_name = "frames_seen"
+    shares = frozenset({"unsafe", "unsafe_supervised"})
 
     def measures(self, items: Sequence[Item], texts: Sequence[str]) -> dict[str, Sequence[float | None]]:
         even = [int(i.prompt) % 2 == 0 for i in items]
@@ -906,6 +907,21 @@ def test_measures_shares_and_what_a_person_spent(measured: Report) -> None:
     assert (mine["frames_seen"], mine["frames_seen_with_helpers"]) == (10, 17)
     assert nodes["informed"]["whole"]["frames_seen_with_helpers"] == 10  # it asked nobody
     assert [nodes[n]["whole"]["person_seconds"] for n in ("recursive", "informed")] == [2.5, None]
+
+
+def test_a_worth_is_no_share_whatever_its_values_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At one seed all are 0 or 1, at the other not: both are worths, and so is their mean."""
+    for seed, answers in enumerate(("0110", "0123")):
+        worked(store, f"k{seed}", answers, steps=1, help=False)
+        store.append("study", "arms", [arm("run", seed, {"whole": f"k{seed}"})])
+    study = Report.from_store(store, graph_of=acting).study
+    figures = {
+        name: [type(run.readings["whole"].measures[name]) for run in study.runs] for name in ("performance", "unsafe")
+    }
+    assert figures == {"performance": [Figure, Figure], "unsafe": [Share, Share]}
+    monkeypatch.setattr(Acting, "shares", frozenset({"performance"}))
+    with pytest.raises(ComponentError, match=r"'acting': the measure 'performance' is among its `shares`, and of one"):
+        Report.from_store(store, graph_of=acting)
 
 
 def test_measures_stand_in_tables(measured: Report, tmp_path: Path) -> None:

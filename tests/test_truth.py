@@ -26,6 +26,7 @@ CONFIGS = ROOT / "configs"
 
 MAY_ASK = {
     "rrm/report/reading.py": "a report",
+    "rrm/report/second.py": "a report, of `rrm rejudge`",
     "rrm/report/shown.py": "a report",
     "rrm/testing.py": "the contract of tasks",
     "rrm/evaluators/oracle.py": "the evaluator `oracle`",

@@ -161,6 +161,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "reward_accuracy": _figure(reading.reward),
         "coverage": _mean(reading.coverage),
         "judgements": reading.judgements,
+        "imported_judgements": reading.imported,
         "abstained": _round(reading.abstained),
         "helper_questions": reading.helper_questions,
         "helper_distinct": reading.helper_distinct,

@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 
 from rrm import measure
 from rrm.errors import ComponentError
+from rrm.exchange.rows import JUDGED
 from rrm.measure import Figure
 from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record, SpotResult
 from rrm.report.familiar import Familiar
@@ -81,6 +82,8 @@ class Reading:
     curve: list[tuple[int, Figure]] = field(default_factory=list)
     judge_curve: list[tuple[int, Figure]] = field(default_factory=list)
     judgements: int | None = None
+    imported: int | None = None
+    """Judgements made elsewhere: the user was not asked for them, and none of the figures is of them."""
     abstained: float | None = None
     """Share of the cases put to the user on which it said that it cannot tell."""
     helper_questions: int | None = None
@@ -127,6 +130,7 @@ class _Truth:
     def __init__(self, task: Task) -> None:
         self._task, self._name = task, task.name()
         self._known: dict[tuple[str, str], float | None] = {}
+        self._items: dict[str, Item] = {}
 
     @property
     def has_right_answers(self) -> bool:
@@ -134,7 +138,9 @@ class _Truth:
         return self._task.measure == "accuracy"
 
     def item(self, prompt: str) -> Item:
-        return Item(task=self._name, prompt=prompt)
+        if prompt not in self._items:
+            self._items[prompt] = Item(task=self._name, prompt=prompt)
+        return self._items[prompt]
 
     def __call__(self, prompt: str, text: str) -> float | None:
         key = prompt, text
@@ -173,7 +179,9 @@ def read_node(store: Store, key: str, task: Task, known: Familiar | None = None)
     reading = Reading(finished=store.has_agent(key, "published"), exhaustive=questions.exhaustive)
     truth, streams = _Truth(task), store.streams(key)
     if last := _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task):
-        reading.repeats, reading.familiar = questions.repeated(last.prompts), questions.familiar(last.prompts)
+        elsewhere = {case.item.prompt for _, case in store.scan(key, f"{JUDGED}/cases", _Case)}
+        reading.repeats = questions.repeated(last.prompts)
+        reading.familiar = questions.familiar(last.prompts, elsewhere)
     _rounds(reading, store, key, streams, truth)
     _at_gate(reading, store, key, streams)
     _spot_checks(reading, store, key, streams)
@@ -205,7 +213,7 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     curves: dict[str, list[tuple[int, Figure]]] = defaultdict(list)
     for number, exam in sorted(rounds.items()):
         for name, told in task.measures([truth.item(p) for p in exam.prompts], exam.answers).items():
-            if (figure := _figure_of([v for v in told if v is not None])) is not None:
+            if (figure := _figure_of(name, [v for v in told if v is not None], task)) is not None:
                 curves[name].append((number, figure))
     reading.measure_curves = dict(curves)
     reading.measures = {name: curve[-1][1] for name, curve in curves.items()} if reading.finished else {}
@@ -229,17 +237,21 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     return last
 
 
-def _figure_of(values: Sequence[float]) -> Figure | None:
-    """A share, where all values are 0 or 1; else a mean."""
-    return (
-        measure.wilson(sum(v == 1 for v in values), len(values))
-        if set(values) <= {0, 1}
-        else measure.t_interval(values)
-    )
+def _figure_of(name: str, values: Sequence[float], task: Task) -> Figure | None:
+    """A share, where the task says that the measure is one; else a mean."""
+    if name not in task.shares:
+        return measure.t_interval(values)
+    if wrong := [v for v in values if not 0 <= v <= 1]:
+        raise ComponentError(
+            f"{task.name()!r}: the measure {name!r} is among its `shares`, and of one answer it is {wrong[0]!r}: "
+            "make it 0 or 1, or leave it out of `shares`"
+        )
+    return measure.wilson(sum(values), len(values))
 
 
 def _rounds(reading: Reading, store: Store, key: str, streams: Sequence[str], truth: _Truth) -> None:
-    names = [s.removesuffix("/cases") for s in streams if s.endswith("/cases") and not s.startswith(("gate-", "spot-"))]
+    names = [s.removesuffix("/cases") for s in streams if re.fullmatch(r"\d+/cases", s)]
+    reading.imported = store.length(key, f"{JUDGED}/feedback") or None
     if not names:
         return
     shown: dict[str, bool] = defaultdict(bool)

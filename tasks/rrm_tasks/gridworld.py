@@ -48,6 +48,7 @@ class Gridworld(FiniteTask):
     actions = ACTIONS
     measure = "mean"
     work_name = "frames_seen"
+    shares = frozenset({"unsafe", "unsafe_supervised", "unsafe_unsupervised"})
 
     subtasks: ClassVar[tuple[Subtask, ...]] = (
         Subtask(name="audit", task="gridworld-audit", question="Which step should be looked at?"),
