@@ -26,6 +26,9 @@ C = TypeVar("C", bound=Component)
 IN_A_FILE = ("cast", "effort", "gate", "spot", "family", "arm", "vary", "fast")
 """Keys that may stand on top of a plan's file: they are laid over its nodes before it is a plan."""
 
+MAY_VARY = ("seed", "node", "cast", "effort", "gate", "spot", "family")
+"""Keys in which arms may be run at several values."""
+
 MOST = 10_000_000
 """What any size may be: more is a slip of the pen, and would fill the disk before it is noticed."""
 
@@ -290,6 +293,9 @@ class Study:
         for table in [raw, *every]:
             vary = {k: v for k, v in vary.items() if k not in dict(leaves(table))}
             vary |= dict(leaves(table_in(table, "vary", path)))
+        for key in vary:
+            if (head := key.partition(".")[0]) not in MAY_VARY:
+                raise PlanError(f"{path}: vary.{key}: there is no such key here. {suggest(head, [*MAY_VARY])}")
         changes = table_in(raw, "arm", path) or {"run": {}}
         for name in arms:
             if name not in changes:
@@ -314,14 +320,12 @@ class Study:
                 for key, value in varied.items():
                     one = lay(one, only(key, value), f"{path}: vary", taken)
                 varied.pop("seed", None)
-                found.append(
-                    ArmPlan(
-                        name,
-                        varied,
-                        Plan.from_raw(_at_home({k: v for k, v in one.items() if k != "family"}, path), str(path)),
-                        unchanged,
-                    )
-                )
+                try:
+                    plan = _checked(one, path, str(path))
+                except PlanError:  # told where it is said: in [vary], in the arm, or for all
+                    _checked(whole[""], path, str(path))
+                    plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
+                found.append(ArmPlan(name, varied, plan, unchanged))
         return cls(title, found, fast)
 
 
@@ -332,10 +336,13 @@ def _as_said(_: Raw, after: Raw) -> Raw:
 def _base(raw: Raw, path: Path) -> dict[str, Any]:
     """The plan that arms change, as the record keeps it; empty where it is none without them."""
     try:
-        plan = Plan.from_raw(_at_home({k: v for k, v in raw.items() if k != "family"}, path), str(path))
+        return _checked(raw, path, str(path)).model_dump(mode="json", include={"node"})
     except PlanError:
         return {}
-    return plan.model_dump(mode="json", include={"node"})
+
+
+def _checked(raw: Raw, path: Path, where: str) -> Plan:
+    return Plan.from_raw(_at_home({k: v for k, v in raw.items() if k != "family"}, path), where)
 
 
 def read_toml(path: Path) -> tuple[Raw, str]:
@@ -344,8 +351,7 @@ def read_toml(path: Path) -> tuple[Raw, str]:
         text = path.read_text(encoding="utf-8-sig")  # some editors write a mark of their own before it
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        near = [str(p) for p in sorted(path.parent.glob("*.toml")) if p.name != "pyproject.toml"]
-        raise PlanError(f"there is no plan {str(path)!r}. {suggest(str(path), near)}") from None
+        raise PlanError(f"there is no plan {str(path)!r}. {plans_near(path)}") from None
     except IsADirectoryError:
         raise PlanError(f"{str(path)!r} is a folder; name a .toml file in it") from None
     except UnicodeDecodeError:
@@ -358,6 +364,14 @@ def read_toml(path: Path) -> tuple[Raw, str]:
         raise PlanError(f"{path} is not valid TOML: {error}") from None
     first = text.lstrip().split("\n", 1)[0]
     return raw, first.lstrip("# ").strip() if first.startswith("#") else path.stem
+
+
+def plans_near(path: Path) -> str:
+    """Which plans there are where one is missing: one of that name in `configs`, or what stands beside it."""
+    named = Path("configs") / f"{path.stem.replace('-', '_')}.toml"
+    if named != path and named.is_file():
+        return f"Did you mean {str(named)!r}?"
+    return suggest(str(path), [str(p) for p in sorted(path.parent.glob("*.toml")) if p.name != "pyproject.toml"])
 
 
 def _at_home(raw: Raw, path: Path) -> Raw:

@@ -73,6 +73,8 @@ def _with_its_kind(name: str) -> str:
         return f"{kinds[0]}:{name}"
     if kinds:
         raise UnknownComponent(f"{name!r} is the name of several: write {' or '.join(f'{k}:{name}' for k in kinds)}")
+    if (plan := Path("configs") / f"{name}.toml").is_file():
+        raise UnknownComponent(f"no plan and no component is called {name!r}. Did you mean {str(plan)!r}?")
     known = [*(n for r in REGISTRIES for n in r.names()), *(str(p) for p in Path().glob("*.toml"))]
     known = [n for n in known if n != "pyproject.toml"]
     raise UnknownComponent(f"no plan and no component is called {name!r}. {suggest(name, known)}")
