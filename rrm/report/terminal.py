@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rrm.figures import bounds, number
+from rrm.figures import amount, bounds, number
 from rrm.measure import Figure, Share
 from rrm.picture import short
 from rrm.report.measures import Sheet, sheets
@@ -213,4 +213,4 @@ def _mean(f: Figure | None) -> Text:
 def _count(x: float | None) -> Text:
     if x is None:
         return Text("–", style="dim")
-    return Text(f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}")
+    return Text(amount(x))
