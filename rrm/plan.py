@@ -98,6 +98,12 @@ class Effort(Record):
     """How long a sampled helper's answer is shared."""
     exam: int = Field(default=1000, ge=0, le=MOST)
     """Held-out items that the agent answers after each round, for reports."""
+    curve: int | None = Field(default=None, ge=0, le=MOST)
+    """After the rounds before the last, so many of them, where that is fewer: enough for a curve."""
+
+    def examined(self, *, last: bool) -> int:
+        """Held-out items that are answered after the last round, or one before it."""
+        return self.exam if last or self.curve is None else min(self.exam, self.curve)
 
     @property
     def asks(self) -> bool:

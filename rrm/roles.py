@@ -375,7 +375,21 @@ class RewardModel(ABC):
         """Write what was learnt into an existing folder: safetensors and JSON, never pickle."""
 
 
-class RewardTrainer(Component):
+class Trainer(Component):
+    """What learns in rounds. What a plan will cost is found by training it in small, and drawing a line."""
+
+    @classmethod
+    def small(cls, scale: int) -> Mapping[str, int]:
+        """The settings that say how long it learns, with little to do: `scale` times as much as at 1."""
+        return {}
+
+    def units(self, turn: Turn) -> int:
+        """How much it does in a round, in units that its time grows with, as optimiser steps; 0: with the cases that
+        were judged."""
+        return 0
+
+
+class RewardTrainer(Trainer):
     """Learns a reward model from feedback."""
 
     needs_judgements: ClassVar[bool] = True
@@ -435,7 +449,7 @@ class GivenTerm(NamedTuple):
         return 0.0 if turn.last else self.weight * (1 - turn.number / (turn.of - 1))
 
 
-class PolicyTrainer(Component):
+class PolicyTrainer(Trainer):
     """Turns an assistant and a reward model into a better assistant, leaving both as they were."""
 
     stepwise: ClassVar[bool] = False

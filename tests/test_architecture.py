@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("job",),
     ("worker",),
     ("build",),
+    ("pace",),
     ("cost", "report", "prune", "verify", "rejudge", "web"),
     ("cli",),
     ("__main__",),

@@ -18,7 +18,8 @@ from rrm.records import Arm, SpotResult
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
 from rrm.report.apart import differences
 from rrm.report.familiar import Familiar
-from rrm.report.reading import Reading, read_node
+from rrm.report.reader import read_node
+from rrm.report.reading import Reading
 from rrm.roles import Task
 from rrm.spot import rejudged
 from rrm.standing import Newer, Standing
