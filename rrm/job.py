@@ -83,14 +83,14 @@ def recorded(store: Store, *, trust: bool = False) -> Study:
     newest = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
     if not newest:
         raise StoreError(f"{store.folder}: no arm of a study is in this record yet: `rrm run PLAN` trains one")
-    plans = [ArmPlan(arm.name, arm.varied, plan_of(arm)) for arm in newest]
+    plans = [ArmPlan(arm.name, arm.varied, plan_of(arm), arm.base) for arm in newest]
     strange = sorted(file for arm in plans for file in arm.plan.files())
     if strange and not trust:
         raise PlanError(
             f"{store.folder}: the record names code in a file, {strange[0]!r}, which would be run: if you trust it, "
             "say so with --trust"
         )
-    return Study(newest[0].title, plans)
+    return Study(newest[0].title, plans, fast=any(arm.fast for arm in newest))
 
 
 def people_of(store: Store, *, trust: bool = False) -> set[str]:
