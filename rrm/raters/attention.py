@@ -101,7 +101,7 @@ def _longest_run(places: Sequence[int]) -> int:
 
 
 def _run_of(length: int, n: int, options: int) -> float:
-    """P(a run of at least `length` in `n` even draws from `options`), exactly: the length of the last run, step by step."""
+    """P(a run of at least `length` in `n` even draws from `options`), exactly: the last run, step by step."""
     if length > n:
         return 0.0
     if length <= 1:
