@@ -33,7 +33,7 @@ from rrm.registry import (
 from rrm.roles import Assistant, GivenTerm, PolicyTrainer, Task, Wrapper
 from rrm.seed import Seed
 
-LOGIC = 2
+LOGIC = 3
 """Version of the level loop itself: raised when a change of it would give other results from the same plan."""
 
 

@@ -22,8 +22,12 @@ from rrm.node import Node
 from rrm.plan import ArmPlan, Cast, Effort, Plan, Study, Use
 from rrm.records import Arm, Case, Item, Response
 from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS, Registry
+from rrm.roles import Turn
 from rrm.seed import Seed
 from rrm.store import Store
+
+STEPS = ("steps", "first_steps", "last_steps")
+"""The settings that say how long a trainer learns."""
 
 SAMPLES = 8
 """Items of which it is counted how many questions judging one raises."""
@@ -264,7 +268,7 @@ def _shrunk(plan: Plan, scale: int) -> Plan:
         for role, registry in (("reward", REWARD_TRAINERS), ("policy", POLICY_TRAINERS)):
             use = getattr(cast, role)
             fields = use.kind(registry).Settings.model_fields
-            few = {k: 3 * scale for k in ("steps", "last_steps") if k in fields}
+            few = {k: 3 * scale for k in STEPS if k in fields}
             parts[role] = use.model_copy(update=few)
         effort = Effort(rounds=2, cases=8 * scale, exam=16 * scale, candidates=node.effort.candidates)
         gate = node.gate.model_copy(update={"items": 4 * scale, "on_fail": _lenient(node.gate.on_fail)})
@@ -288,7 +292,7 @@ def _shape(plan: Plan, name: str) -> str:
     if node.cast.evaluator.kind(EVALUATORS).interactive:
         cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
     for role in ("reward", "policy"):
-        cast[role] = {k: v for k, v in cast[role].items() if k not in ("steps", "last_steps")}
+        cast[role] = {k: v for k, v in cast[role].items() if k not in STEPS}
     return json.dumps([node.task.model_dump(mode="json"), cast, sorted(node.helped_by)], sort_keys=True)
 
 
@@ -296,6 +300,7 @@ def _steps(cast: Cast, rounds: int) -> int:
     total = 0
     parts: tuple[tuple[Use, Registry[Any]], ...] = ((cast.reward, REWARD_TRAINERS), (cast.policy, POLICY_TRAINERS))
     for use, registry in parts:
-        settings = use.build(registry, use.use).settings.model_dump()
-        total += settings.get("steps", 0) * (rounds - 1) + settings.get("last_steps", settings.get("steps", 0))
+        settings = use.build(registry, use.use).settings
+        if (steps_in := getattr(settings, "steps_in", None)) is not None:  # not by its class, which loads torch
+            total += sum(steps_in(Turn(number, rounds)) for number in range(rounds))
     return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rrm.control import StepReward
 from rrm.node import Node, prepared, published
 from rrm.records import Exam, Item
 from rrm.roles import Assistant, RewardModel, Task
@@ -40,14 +41,14 @@ def exam(
 ) -> Exam:
     """An agent's answers to the exam of a node. With `reward`, also what that says: in the `last` round of every answer
     that there is; where there is no finite set of them, in each round of the answer given, and of the one in the exam
-    `first` (None: this one). A reward that is the truth stated asks for it here too: its arm is a control."""
+    `first` (None: this one). Of a reward that knows the truth (a control) nothing is told: a record holds no truth."""
     items = _items(node.task, node.effort.exam, node.seed.at("exam"))
     if isinstance(agent, Tree):
         items = items[:SCORED]
     texts = agent.respond(items, n=1, seeds=[node.seed.at("exam", i) for i in range(len(items))]) if items else []
     given = tuple(t[0] for t in texts)
     taken = Exam(moment=moment, prompts=tuple(i.prompt for i in items), answers=given)
-    if reward is None or not items:
+    if reward is None or not items or (isinstance(reward, StepReward) and reward.asks_truth):
         return taken
     answers = node.task.answers(items[0])
     if answers is not None:

@@ -69,7 +69,7 @@ class Level:
                 done = load(node, self.store, f"round-{number}", agent, turn)
                 agent, reward = done.assistant, done.reward
             elif number > saved:
-                agent, reward = self.learn(turn, judged, agent, reward, refit=bool(new))
+                agent, reward = self.learn(turn, judged, agent, reward, refit=bool(new) or not number)
             if number >= saved and f"round-{number}" not in examined:
                 with self._clock("exam"):
                     first = examined.get("round-0")
@@ -95,7 +95,11 @@ class Level:
     def learn(
         self, turn: Turn, judged: Sequence[Judged], agent: Assistant, reward: RewardModel | None, *, refit: bool = True
     ) -> tuple[Assistant, RewardModel]:
-        """A reward model from all feedback so far (the one before, if nothing was said since), and a better agent."""
+        """A reward model from all feedback so far, and a better agent.
+
+        Without `refit` the reward model stays, as where nothing was said since. Another level's, with which this one
+        begins, never does: it is the trainer of this level's rewards that says what becomes of it.
+        """
         node, seed = self.node, self.node.seed.at("round", turn.number)
         self.watch("reward", turn.number, turn.of)
         with self._clock("reward"), told_of(f"{node.name}, round {turn.number}, cast.reward"):

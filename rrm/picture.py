@@ -161,7 +161,8 @@ def graph_png(graph: TaskGraph, path: Path) -> None:
         figure, patches = import_module("matplotlib.figure"), import_module("matplotlib.patches")
     except ImportError:
         raise RrmError(
-            'a PNG of the graph needs matplotlib: pip install "rrm[plot]", or write an .svg, which needs nothing more'
+            "a PNG of the graph needs matplotlib: in a clone of rrm, .venv/bin/pip install -e '.[plot]'; "
+            "or write an .svg, which needs nothing more"
         ) from None
     boxes, width, height = layout(graph)
     canvas = figure.Figure(figsize=(width / 80, height / 80), dpi=160)

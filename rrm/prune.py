@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from rrm.build import alone
 from rrm.errors import RrmError
 from rrm.job import plan_of
-from rrm.records import Arm, slots
+from rrm.records import Arm
 from rrm.registry import EVALUATORS, in_file
+from rrm.standing import Standing
 from rrm.store import Store
 
 
@@ -27,10 +28,10 @@ def superseded(store: Store) -> list[Superseded]:
 
     A plan that did not come to its end replaces nothing: it may never.
     """
-    recorded = slots(store.read("study", "arms", Arm).values())
-    current = {key for slot in recorded for arm in _counting(store, slot) for key in arm.nodes.values()}
+    standing = Standing.read(store)
+    current = {key for arm in standing.remaining for key in arm.nodes.values()}
     found: dict[str, Superseded] = {}
-    for arm in (arm for slot in recorded for arm in slot):
+    for arm in standing.recorded:
         for name, key in arm.nodes.items():
             if key not in current and not (key in found and found[key].unique):
                 found[key] = Superseded(key, name, _unique(arm, name))
@@ -55,12 +56,6 @@ def prune(store: Store) -> None:
         for node in prunable(store):
             store.forget(node.key, records=not node.unique)
         store.compact()
-
-
-def _counting(store: Store, slot: list[Arm]) -> list[Arm]:
-    """Of one arm's plans the newest that is trained to its end, and those after it; all, if none is."""
-    done = [i for i, arm in enumerate(slot) if all(store.has_agent(key, "published") for key in arm.nodes.values())]
-    return slot[done[-1] if done else 0 :]
 
 
 def _unique(arm: Arm, name: str) -> bool:

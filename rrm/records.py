@@ -298,7 +298,8 @@ class Exam(Record):
     scores: tuple[tuple[float, ...], ...] = ()
     """For the first few prompts, the reward model's score of every answer of the task's finite answer set."""
     believed: tuple[float, ...] = ()
-    """Where there is no finite answer set: for the first few prompts, the reward model's score of the answer given."""
+    """Where there is no finite answer set: for the first few prompts, the reward model's score of the answer given;
+    not of a reward that knows the truth."""
     believed_first: tuple[float, ...] = ()
     """The same model's score of what the agent of round 0 answered there: a learnt reward has no zero of its own."""
     trained_on: tuple[str, ...] = ()

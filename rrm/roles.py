@@ -104,6 +104,11 @@ class Task(Component):
         """Every item of a split, where they are few enough to list (a few thousand); else None."""
         return None
 
+    def alike(self, item: Item) -> str:
+        """What makes two items the same question: equal for items between which nobody who answers could tell a
+        difference, though their prompts may differ. Reports say how many held-out questions training asks too."""
+        return item.prompt
+
     def queries(self, case: Case) -> Asking:
         """The questions, each an item of a helper's task, whose answers would help to judge `case`."""
         yield from ()

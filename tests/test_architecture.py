@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("roles",),
     ("graph", "asking", "store", "measure"),
     ("faults",),
-    ("control", "figures", "registry", "testing", "picture", "identity"),
+    ("control", "figures", "registry", "testing", "picture", "identity", "standing"),
     ("layering",),
     ("plan", "reach"),
     ("models",),
@@ -100,6 +100,15 @@ def part_of(name: str) -> str:
     """The entry of LAYERS that a module of rrm belongs to. Raises KeyError where it has none yet."""
     inside = name.removeprefix("rrm.")
     return next((p for p in (inside, *(inside[: m.start()] for m in re.finditer(r"\.", inside))) if p in RANK), inside)
+
+
+def test_contributing_draws_the_layers_as_they_are() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = re.search(r"## Layers.*?```text\n(.*?)\n -{9}", page, re.DOTALL)
+    assert drawn
+    lines = [re.split(r" {3,}", line.strip())[0] for line in drawn[1].splitlines()]  # without what is said of them
+    layers = [frozenset(line.replace("/", ".").split()) for line in lines]
+    assert layers[::-1] == [frozenset(layer) for layer in LAYERS if layer != ("__main__",)]
 
 
 LAYERED = [n for n in MODULES if n.startswith("rrm.") and n != "rrm.training"]
@@ -295,6 +304,19 @@ def test_every_dependency_ends_below_a_version_that_nobody_has_tried() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [r for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs]
     for requirement in map(Requirement, wanted):
-        if requirement.name != "rrm":
+        if requirement.name != "recursive-reward-modeling":  # its own extra
             assert "<" in str(requirement.specifier), requirement
             assert requirement.specifier.contains(version(requirement.name), prereleases=True), requirement
+
+
+def test_nothing_says_to_install_what_a_package_index_calls_rrm() -> None:
+    """That is somebody else's program, which deletes files. Ours has another name there, and comes from a clone."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "recursive-reward-modeling"
+    assert project["scripts"] == {"rrm": "rrm.cli:main"}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    texts = {
+        p: (ROOT / p).read_text(encoding="utf-8") for p in listed if p.endswith((".py", ".md", ".toml", "Makefile"))
+    }
+    asked = re.compile(r"\brrm\[\w|pip install (?:-\S+ )*[\"']?rrm\b|dependencies = \[\"rrm\b")
+    assert {path: found for path, text in texts.items() if (found := asked.findall(text))} == {}

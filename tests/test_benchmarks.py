@@ -19,7 +19,17 @@ RUNS = {
     "level": ["--sets", "effort.cases=4", "effort.rounds=1", "effort.exam=8", *TINY],
     "start": ["--repeats", "1"],
     "gridworlds": ["--worlds", "containment", "--steps", "1024", "--iterations", "1", "--repeats", "1"],
-    "ablation": ["what a step led to", "--fast", "--seeds", "0", "--worlds", "containment", "--out", "ablation"],
+    "ablation": [
+        "not what a step led to",
+        "reporters inverted",
+        "--fast",
+        "--seeds",
+        "0",
+        "--worlds",
+        "containment",
+        "--out",
+        "ablation",
+    ],
     "bars": ["helper-errors", "--fast", "--workers", "1", "--out", "bars"],
 }
 

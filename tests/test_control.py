@@ -21,7 +21,7 @@ from rrm.job import jobs
 from rrm.models.actor import live
 from rrm.models.environment import Environment
 from rrm.models.learner import torch_in
-from rrm.records import Preference
+from rrm.records import Exam, Preference
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TERMS, REWARD_TRAINERS, TASKS
 from rrm.report import Report
 from rrm.roles import GivenTerm, RewardModel, Scores, Turn
@@ -138,6 +138,37 @@ def test_a_bounded_person_looks_where_the_auditor_points() -> None:
     assert mark("nothing") == pytest.approx(truth + 6, abs=1e-4), "told that all is well, one does not look"
     assert mark(pointed, budget=0) == pytest.approx(truth + 6, abs=1e-4), "no time to look"
     assert mark("99") == mark("\x1b[2J") == mark("nothing")
+
+
+def test_an_audit_of_beginnings_counts_steps_from_the_episodes_start() -> None:
+    task: Any = acting("side-effects")
+    item = drawn(task, 1)[0]
+    texts = "AAARA", "AAAAA"  # they share three steps; the first breaks a vase at its fourth
+    bare = case(item, *texts)
+    told = dict(zip([r.id for r in bare.responses], ("4", "nothing"), strict=True))
+    audits = [Exhibit(text=told[q.about], agent="auditor", about=q.about, query=q) for q in task.queries(bare)]
+    assert list(task.estimate(case(item, *texts, exhibits=tuple(audits)), budget=4)) == pytest.approx(
+        task.truths([item, item], texts), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("world", [name for name in WORLDS if name != "boat-race"])  # where to go back is unsafe
+def test_who_wanders_tries_what_pays_both_ways(world: str) -> None:
+    task: Any = acting(world)
+    items = drawn(task, 1000)
+    lived = task.lived(items, task.wander(items, [Seed(i) for i in range(len(items))]))
+    pays = lived.visible.sum(1) > 1
+    assert (pays & lived.unsafe).mean() > 0.05, "some do harm for it"
+    assert (pays & ~lived.unsafe).mean() > 0.05, "and some go around"
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_who_does_nothing_does_no_harm(world: str) -> None:
+    task: Any = acting(world)
+    items = drawn(task, 500)
+    told = task.measures(items, [task._world.still * task.horizon] * len(items))
+    assert not any(told["unsafe"])
+    assert told["idle"] == told["performance"]
 
 
 def test_an_audit_is_judged_by_its_reports() -> None:
@@ -395,6 +426,16 @@ def test_no_truth_is_asked_but_by_the_arm_that_knows(tmp_path: Path, monkeypatch
         assert all(Store(tmp_path / arm).has_agent(job.key, "published") for job in jobs(study)[0])
     with pytest.raises(ComponentError, match="Leaked"):
         build.run(small("containment", arm="truth"), Store(tmp_path / "truth"), workers=1)
+
+
+def test_the_record_of_the_arm_that_knows_holds_no_truth(tmp_path: Path) -> None:
+    for arm, recorded in (("visible", 16), ("truth", 0)):
+        study, store = small("containment", arm=arm), Store(tmp_path / arm)
+        build.run(study, store, workers=1)
+        (key,) = [job.key for job in jobs(study)[0] if job.name == "containment"]
+        exams = store.read(key, "exam", Exam).values()
+        assert [len(e.believed) for e in exams if e.moment.startswith("round")] == [recorded, recorded]
+        assert [len(e.believed_first) for e in exams if e.moment.startswith("round")] == [recorded, recorded]
 
 
 def test_a_reporter_that_says_fine_to_everything_stops_the_run(tmp_path: Path) -> None:

@@ -121,3 +121,25 @@ def test_a_frozen_reward_model_stays_as_it_was_while_nobody_is_asked(study: Path
     assert fitted == [3, 6]
     assert [len(store.read(node.key, f"{number}/cases", Case)) for number in range(4)] == [3, 3, 0, 0]
     assert store.has_agent(node.key, "published")
+
+
+@pytest.mark.parametrize("asked", [{"first_cases": 0}, {"first_cases": 0, "cases": 0}])
+def test_another_levels_reward_is_where_a_level_begins_and_not_what_it_trains_on(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, int]
+) -> None:
+    node = assemble(Study.load(study).arms[0].plan)["block"]
+    others = node.reward.fit([], task=node.task, assistant=node.assistant, start=None, turn=Turn(0, 1), seed=Seed(0))
+    fitted: list[tuple[int, bool]] = []
+
+    class Counted(type(node.reward)):  # type: ignore[misc]
+        def fit(self, judged: Sequence[Judged], **given: Any) -> RewardModel:
+            fitted.append((len(judged), given["start"] is others))
+            found: RewardModel = super().fit(judged, **given)
+            return found
+
+    begin = Level._beginning
+    monkeypatch.setattr(Level, "_beginning", lambda self: (begin(self)[0], others))
+    node = replace(node, reward=Counted(), effort=Effort(**{"rounds": 2, "cases": 3, "exam": 2, **asked}))
+    Level(node, Store(tmp_path / "run")).train()
+    assert fitted[0] == (0, True)
+    assert [many for many, _ in fitted] == [0, 3][: 1 if "cases" in asked else 2]

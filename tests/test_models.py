@@ -190,6 +190,18 @@ def learn(rounds: list[int], stop_after: int | None, folder: Path) -> list[float
     return [*line.weight.detach().flatten().tolist(), float(line.bias.detach())]
 
 
+@pytest.mark.parametrize(
+    ("settings", "rounds", "expected"),
+    [({}, 3, [7, 7, 11]), ({"first_steps": 5}, 3, [5, 7, 11]), ({"first_steps": 0}, 2, [0, 11]),
+     ({"first_steps": 5}, 1, [11])],
+)  # fmt: skip
+def test_the_first_and_the_last_round_may_have_other_steps(
+    settings: dict[str, int], rounds: int, expected: list[int]
+) -> None:
+    schedule = Schedule(steps=7, last_steps=11, **settings)
+    assert [schedule.steps_in(Turn(number, rounds)) for number in range(rounds)] == expected
+
+
 def test_an_interrupted_optimiser_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     never = learn([0, 1, 2], None, tmp_path)
     for stop in (0, 1):

@@ -71,14 +71,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("installed")
     alone = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
     said([sys.executable, "-m", "pip", "wheel", *alone, "--wheel-dir", place, ROOT], place)
-    (wheel,) = place.glob("rrm-*.whl")
+    (wheel,) = place.glob("recursive_reward_modeling-*.whl")
     install(wheel, place / "site", place)
     install(PLUGIN, place / "site", place)
     return place
 
 
 def test_the_wheel_holds_all_that_is_needed_and_no_more(installed: Path) -> None:
-    (wheel,) = installed.glob("rrm-*.whl")
+    (wheel,) = installed.glob("recursive_reward_modeling-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert names >= {
         "rrm/py.typed", "rrm/report/page.html.j2", "rrm/cli/__init__.py", "rrm_tasks/glossary.py",

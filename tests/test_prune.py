@@ -144,11 +144,15 @@ def test_a_plan_that_did_not_come_to_its_end_replaces_nothing(study: Path, rrm: 
     assert rrm("prune", out, "--yes").out == "No node is superseded.\n"
     done, begun = ("total", "trained"), ("block", "round 0: 0 of 6 cases judged")
     assert states(rrm("show", out).out) == [("block", "trained"), done, begun, ("total", "not begun")]
-    assert "not judged yet" in rrm("show", out, "block/0/0").out, "a case is looked up in the newest plan first"
-    (arm,) = json.loads(rrm("report", out, "--json", "--trust").out)["arms"]
-    assert not arm["nodes"]["total"]["finished"], "reports are of the newest plan"
+    assert "not judged yet" not in rrm("show", out, "block/0/0").out, "a case is looked up first in what counts"
+    told = json.loads(rrm("report", out, "--json").out)
+    assert told["arms"][0]["nodes"]["total"]["finished"], "reports are of the newest plan that is trained to its end"
+    assert told["arms"][0]["nodes"]["total"]["truth"] is not None
+    (newer,) = [text for text in told["limits"] if "newer plan" in text]
+    assert newer.startswith("A newer plan of run (seed 7) is begun and not finished, 0 of its 2 nodes trained")
     assert rrm("run", study, "--out", out, "-w", 1, "--set", "effort.cases=7").code == 0
     assert [s for _, s in states(rrm("show", out).out) if s.endswith("superseded")] == [
         "trained, superseded", "trained, superseded", "round 0: 0 of 6 cases judged, superseded",
     ]  # fmt: skip
+    assert not [text for text in json.loads(rrm("report", out, "--json").out)["limits"] if "newer plan" in text]
     assert "2 superseded, deleted." in rrm("prune", out, "--yes").out, "a component in a file may have asked somebody"

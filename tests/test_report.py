@@ -419,6 +419,47 @@ def test_items_that_came_again_in_an_exam_are_told(store: Store) -> None:
     assert any("came more than once" in text and "whole (.50)" in text for text in told["limits"])
 
 
+class Drawn(Echo):
+    """Training asks 0 and 1 alone."""
+
+    def sample(self, rng: Random, *, held_out: bool = False) -> Item:
+        return Item(task="drawn", prompt=str(rng.randrange(4 if held_out else 2)))
+
+    def items(self, *, held_out: bool = False) -> Sequence[Item] | None:
+        return None
+
+
+def test_held_out_questions_that_training_asks_are_told(store: Store, tmp_path: Path) -> None:
+    filled(store, "k", "0123")
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    found = Report.from_store(store, graph_of=lambda arm: TaskGraph({"whole": Drawn()}, {}))
+    told = found.to_json()
+    assert told["arms"][0]["nodes"]["whole"]["asked_in_training"] == 0.5
+    words = "Held-out questions that training asks too"
+    assert [text for text in told["limits"] if text.startswith(words)] == [
+        f"{words}: figures there show in part what was learnt, and not that it generalises. Share of them: whole (.50)."
+    ]
+    assert words in printed(found)
+    assert words in html(found, tmp_path / "page.html")
+    listed = report(store).to_json()
+    assert listed["arms"][0]["nodes"]["whole"]["asked_in_training"] == 1
+    assert not any(words in text for text in listed["limits"]), "of a task that lists its items, another line says it"
+
+
+def test_the_seconds_of_every_person_are_counted(store: Store) -> None:
+    """In training, at the gate and at spot checks; the steps of a helper's user stand apart, as its own task's."""
+    filled(store, "k", "0123")
+    for stream, seconds in (("2", 10.0), ("gate-2", 20.0), ("spot-2/half/drawn", 40.0), ("spot-2/half/chosen", 80.0)):
+        c = case("1", "1", stream)
+        store.append(keyed("k"), f"{stream}/cases", [c])
+        spent = Preference(case=c.id, evaluator="person", first_better=1, seconds=seconds, work=1)
+        store.append(keyed("k"), f"{stream}/feedback", [spent])
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    reading = report(store).study.runs[0].readings["whole"]
+    assert reading.person_seconds == 150
+    assert (reading.work, reading.spot_work) == (2, {"half": 2})
+
+
 def test_errors_of_helpers_that_were_never_asked_do_not_grow(store: Store) -> None:
     filled(store, "low", "0123")
     filled(store, "helped", "0120")

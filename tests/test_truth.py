@@ -4,17 +4,22 @@ does not. (Of agents that act: `test_control.py`.)"""
 from __future__ import annotations
 
 import ast
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rrm import Item, RrmError, build
+from rrm.control import lived_step, replay
 from rrm.job import is_published, jobs
+from rrm.models.actor import live
 from rrm.plan import Study
 from rrm.records import FEEDBACK, Exam, Feedback, GateResult
 from rrm.registry import EVALUATORS, TASKS
 from rrm.report import Report
 from rrm.store import Store
+from rrm.training.reward.stated import StatedReward
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -27,6 +32,15 @@ MAY_ASK = {
     "rrm/control.py": "the reward `stated`",
 }
 """The only modules that ask a task for the truth, and for whom. Those for `stated` do where its `of` is "truth"."""
+
+MAY_PASS = {
+    "rrm/control.py": "steps are lived with it or without",
+    "rrm/models/actor.py": "an agent's own episodes, lived with it or without",
+    "rrm/models/environment.py": "where the reward is `stated`",
+    "rrm/training/policy/ppo.py": "where the reward is `stated`",
+    "rrm/training/reward/stated.py": "the reward `stated`",
+}
+"""The only modules in which a call has the keyword `truth`, as `replay(…, truth=True)` asks for it without its name."""
 
 
 class Leaked(Exception):
@@ -74,21 +88,49 @@ def test_the_oracle_asks(config: str, tmp_path: Path) -> None:
 
 def test_nobody_else_asks() -> None:
     """By the code: who calls what a task knows of the truth, tasks themselves apart."""
-    asking = set[str]()
+    asking, passing = set[str](), set[str]()
     for path in [p for folder in ("rrm", "assistants") for p in (ROOT / folder).rglob("*.py")]:
-        calls = [n.func for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
-        known = [f for f in calls if isinstance(f, ast.Attribute) and not isinstance(f.value, ast.Call)]
-        if any(
-            f.attr in ("truth", "truths", "performance", "measures")
-            and not (isinstance(f.value, ast.Name) and f.value.id == "self")
-            for f in known
-        ):
-            asking.add(str(path.relative_to(ROOT)))
+        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        name = str(path.relative_to(ROOT))
+        if any(map(_asks, calls)):
+            asking.add(name)
+        if any(keyword.arg == "truth" for call in calls for keyword in call.keywords):
+            passing.add(name)
     assert asking == set(MAY_ASK)
+    assert passing == set(MAY_PASS)
     assert {name for name in EVALUATORS.names() if EVALUATORS.get(name).asks_truth} == {"oracle"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/terms.md", "rrm/roles.py", "rrm/report/page.html.j2"])
+def _asks(call: ast.Call) -> bool:
+    asked = call.func
+    return (
+        isinstance(asked, ast.Attribute)
+        and asked.attr in ("truth", "truths", "performance", "measures")
+        and not isinstance(asked.value, ast.Call)
+        and not (isinstance(asked.value, ast.Name) and asked.value.id == "self")
+    )
+
+
+@pytest.mark.parametrize("taker", [lived_step, replay, live, StatedReward])
+def test_whoever_asks_for_steps_with_the_truth_names_it(taker: Callable[..., object]) -> None:
+    """So that `test_nobody_else_asks` sees it in the call."""
+    assert inspect.signature(taker).parameters["truth"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+SENTENCES = {
+    "README.md": """Only reports ever ask a task for the truth, and the control arms: the evaluator `oracle`, and the
+        reward `stated` with `of = "truth"`.""",
+    "docs/terms.md": """Reports ask for it, and the controls that are to know it: the evaluator `oracle`, and the reward
+        `stated` with `of = "truth"`; nobody else may.""",
+    "rrm/roles.py": """Asked by reports only, and by two controls: the evaluator `oracle`, and the reward `stated` of
+        the truth.""",
+    "rrm/report/page.html.j2": """In training only control arms ask the truth: the user of the <i>oracle</i> arm (of
+        training items and at its gate), and the reward called <i>stated</i>, where the plan says that it states the
+        truth; no other user, and no helper or trainer, does.""",
+}
+
+
+@pytest.mark.parametrize("page", SENTENCES)
 def test_who_may_ask_is_said_in_full(page: str) -> None:
-    told = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if "stated" in line]
-    assert any("truth" in line for line in told)
+    said = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    assert " ".join(SENTENCES[page].split()) in said

@@ -207,6 +207,13 @@ def test_fixed_errors_are_the_same_whatever_the_seed(kind: str) -> None:
     assert spoilt.deterministic
 
 
+def test_an_adversary_may_swap_two_answers() -> None:
+    spoilt = _wrap("corrupted", kind="adversarial", rate=1.0, swap=("1", "7"))
+    right, said = _answers(Right(), _items()), _answers(spoilt, _items())
+    assert {(*a, *b) for a, b in zip(right, said, strict=True)} >= {("1", "7"), ("7", "1")}
+    assert all(a != b for a, b in zip(right, said, strict=True))
+
+
 def test_systematic_errors_have_a_salt_and_adversarial_ones_collude() -> None:
     systematic, adversarial = (
         [_wrong(_wrap("corrupted", kind=kind, rate=0.3, salt=salt), _items()) for salt in (0, 1)]

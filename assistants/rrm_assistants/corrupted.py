@@ -32,6 +32,8 @@ class Corrupted(Wrapper):
         questions, each with its own wrong answer; asking others mends it. adversarial: the same questions and the same
         wrong answer in every copy, whatever its salt, next to the right one: no vote mends it. silent: always the same
         questions, and nothing is said."""
+        swap: tuple[str, str] | None = None
+        """Two answers that an adversary says for each other, whatever stands next to them."""
         salt: int = 0
         """Which questions a systematic or silent corruption hits: another number is another assistant's errors."""
 
@@ -103,7 +105,11 @@ class Corrupted(Wrapper):
         return f"{text[:at]}{changed[int(rest * len(changed))]}{text[at + 1 :]}"
 
     def _nearest(self, item: Item, text: str) -> str:
-        """The likeliest of the wrong answers: the neighbour in the answer set, or the last digit one off."""
+        """The likeliest of the wrong answers: the one it is swapped with, its neighbour in the answer set, or the last
+        digit one off."""
+        if self.settings.swap and text in self.settings.swap:
+            first, second = self.settings.swap
+            return second if text == first else first
         answers = self.task.answers(item)
         if answers is not None and len(answers) > 1:
             return answers[(list(answers).index(text) + 1) % len(answers)] if text in answers else answers[0]

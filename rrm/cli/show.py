@@ -94,13 +94,13 @@ def _state(store: Store, key: str) -> str:
 
 def _case(store: Store, wanted: str, console: Console) -> None:
     from rrm.errors import RrmError
-    from rrm.records import Arm, Case, slots
+    from rrm.records import Case
+    from rrm.standing import counting
 
     keys = _keys(store)
-    arms = store.read("study", "arms", Arm).values()
-    newest = {key for slot in slots(arms) for key in slot[-1].nodes.values()}
+    current = {key for arm in counting(store) for key in arm.nodes.values()}
     names: dict[str, list[str]] = {}
-    for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] not in newest):  # what counts comes first
+    for key, (name, _) in sorted(keys.items(), key=lambda one: one[0] not in current):  # what counts comes first
         names.setdefault(name, []).append(key)
     key, stream, number = _place(store, wanted, names)
     found = store.read_one(key, f"{stream}/cases", number, Case)

@@ -92,6 +92,7 @@ class Valuing(Erring):
     def _judge_steps(
         self, task: Task, cases: Sequence[Case], form: StepForm, seed: Seed, done: int
     ) -> Iterator[Feedback]:
+        task.foresee(cases)
         looked = [looks(task, case, form, self.settings.steps, seed.at(case.id)) for case in cases]
         task.foresee([look.case for row in looked for look in row])
         for number, (case, row) in enumerate(zip(cases, looked, strict=True), start=done):

@@ -30,6 +30,8 @@ class Schedule(Record):
 
     steps: int = Field(default=80, ge=0)
     """Optimiser steps in every round but the last."""
+    first_steps: int | None = Field(default=None, ge=0)
+    """Steps in the first round, where they are others: much is often judged before anything is learnt."""
     last_steps: int = Field(default=320, ge=0)
     """Steps in the last round, in which the rate decays."""
     rate: float = Field(default=3e-3, gt=0)
@@ -42,7 +44,9 @@ class Schedule(Record):
 
     def steps_in(self, turn: Turn) -> int:
         """How many steps a round takes."""
-        return self.last_steps if turn.last else self.steps
+        if turn.last:
+            return self.last_steps
+        return self.steps if turn.number or self.first_steps is None else self.first_steps
 
 
 @dataclass

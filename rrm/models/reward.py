@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rrm.control import Lived, StepReward
 from rrm.models import weights
@@ -38,10 +39,14 @@ class NetworkReward(RewardModel):
         return Scores(each.mean(0), each.std(0))
 
     def each(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-        return np.stack([self._one(member.network, items, candidates) for member in self.members])
+        networks = [member.network.eval() for member in self.members]
 
-    def _one(self, network: Scorer, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-        return in_chunks(network, len(items), lambda at: network(*network.encode(items[at], candidates[at])))
+        def scores(at: slice) -> Tensor:
+            codes = networks[0].encode(items[at], candidates[at])  # the same for all, who are built alike
+            return torch.stack([network(*codes) for network in networks], -1)
+
+        found = in_chunks(networks[0], len(items), scores)
+        return np.moveaxis(found, -1, 0) if len(items) else np.zeros((len(networks), 0, 0))
 
     def save(self, folder: Path) -> None:
         for number, member in enumerate(self.members):

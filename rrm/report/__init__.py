@@ -181,6 +181,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "measure_curves": curves or None,
         "reward_gap": _reward_gap(reading.gap),
         "repeated_items": _round(reading.repeats),
+        "asked_in_training": _round(reading.familiar),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import ConfigDict
@@ -99,7 +100,7 @@ class Heard:
     def below(self, run: Run, node: str) -> Callable[[], Mapping[str, Said]]:
         """A reader of all of it, by prompt; of several answers to one prompt, the newest."""
         keys = [run.arm.nodes[h] for h in set(run.graph.helpers_of(node).values()) if h in run.arm.nodes]
-        return lambda: {prompt: one for key in keys for prompt, one in self._of(key).items()}
+        return cache(lambda: {prompt: one for key in keys for prompt, one in self._of(key).items()})
 
     def _of(self, key: str) -> dict[str, Said]:
         if key not in self._known:

@@ -13,6 +13,7 @@ from rrm import measure
 from rrm.errors import ComponentError
 from rrm.measure import Figure
 from rrm.records import FEEDBACK, Abstention, Exam, Feedback, GateResult, Item, Record, SpotResult
+from rrm.report.familiar import Familiar
 from rrm.report.gap import RewardGap, reward_gap
 from rrm.roles import Task
 from rrm.store import Store
@@ -104,9 +105,11 @@ class Reading:
     work: int | None = None
     """Steps of work that the user did, at the gate too, where the task counts them."""
     person_seconds: float | None = None
-    """How long the user took in all, at the gate too, where it took any time."""
+    """How long the user took in all, where it took any time; at the gate too, and the helpers' users at spot checks."""
     repeats: float | None = None
-    """Share of the last exam's items that stood in it before: they count as often, but tell nothing new."""
+    """Share of the last exam's questions that stood in it before: they count as often, but tell nothing new."""
+    familiar: float | None = None
+    """Share of them that training asks too, as far as was looked (`familiar.DRAWS`)."""
     exhaustive: bool = False
     """Every held-out item is a training item too: the truth shows learning, not generalisation."""
     picks: list[Pick] = field(default_factory=list)
@@ -159,14 +162,17 @@ class _Truth:
         return self._task.answers(self.item(prompts[0])) if prompts else None
 
 
-def read_node(store: Store, key: str, task: Task) -> Reading:
+def read_node(store: Store, key: str, task: Task, known: Familiar | None = None) -> Reading:
     """All figures of the node whose records stand under `key`. Raises StoreError if one of them is damaged.
 
-    The truth is asked here, of recorded answers, and nowhere else.
+    The truth is asked here, of recorded answers, and nowhere else. `known` spares nodes of one task to look at its
+    training split again.
     """
-    reading = Reading(finished=store.has_agent(key, "published"), exhaustive=_exhaustive(task))
+    questions = (known or Familiar()).of(task)
+    reading = Reading(finished=store.has_agent(key, "published"), exhaustive=questions.exhaustive)
     truth, streams = _Truth(task), store.streams(key)
-    _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task)
+    if last := _exams(reading, list(store.read(key, "exam", Exam).values()), truth, task):
+        reading.repeats, reading.familiar = questions.repeated(last.prompts), questions.familiar(last.prompts)
     _rounds(reading, store, key, streams, truth)
     _at_gate(reading, store, key, streams)
     _spot_checks(reading, store, key, streams)
@@ -174,14 +180,8 @@ def read_node(store: Store, key: str, task: Task) -> Reading:
     return reading
 
 
-def _exhaustive(task: Task) -> bool:
-    seen, held_out = task.items(), task.items(held_out=True)
-    if seen is None or held_out is None:
-        return False
-    return {item.prompt for item in held_out} <= {item.prompt for item in seen}
-
-
-def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -> None:
+def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -> Exam | None:
+    """Also the exam of the last round."""
     rounds: dict[int, Exam] = {}
     before: dict[str, Exam] = {}
     for exam in exams:
@@ -208,18 +208,16 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
                 curves[name].append((number, figure))
     reading.measure_curves = dict(curves)
     reading.measures = {name: curve[-1][1] for name, curve in curves.items()} if reading.finished else {}
-    if last and last.prompts:
-        reading.repeats = 1 - len(set(last.prompts)) / len(last.prompts)
     for moment in ("zero-shot", "tree"):
         if moment in before:
             setattr(reading, moment.replace("-", "_"), score(before[moment].prompts, before[moment].answers))
     if last is None or (choices := truth.answers(last.prompts)) is None:
-        return
+        return last
     if drawn := before["zero-shot"].trained_on if "zero-shot" in before else ():
         usual = measure.majority([a for a in choices if truth(p, a) == 1] for p in drawn)
         reading.majority = None if usual is None else score(last.prompts, [usual] * len(last.prompts))
     if not reading.finished:
-        return
+        return last
     nearest = [
         measure.nearest_wrong([truth(p, a) for a in choices], row)
         for p, row in zip(last.prompts, last.scores, strict=False)
@@ -227,6 +225,7 @@ def _exams(reading: Reading, exams: Sequence[Exam], truth: _Truth, task: Task) -
     ]
     decided = [x for x in nearest if x is not None]
     reading.reward = measure.wilson(sum(decided), len(decided))
+    return last
 
 
 def _figure_of(values: Sequence[float]) -> Figure | None:
@@ -299,6 +298,10 @@ def _agreement(
 def _count_work(reading: Reading, said: Mapping[int, Feedback]) -> None:
     """Add what the user did for these verdicts, and how long it took."""
     reading.work = _with_work(reading.work, said)
+    _count_time(reading, said)
+
+
+def _count_time(reading: Reading, said: Mapping[int, Feedback]) -> None:
     times = [f.seconds for f in said.values() if f.seconds is not None]
     if times:
         reading.person_seconds = (reading.person_seconds or 0.0) + sum(times)
@@ -327,6 +330,7 @@ def _spot_checks(reading: Reading, store: Store, key: str, streams: Sequence[str
         told = _said(store, key, names)
         work: dict[str, int] = {}
         for name, said in told.items():
+            _count_time(reading, said)
             subtask = name.split("/")[1]
             if (done := _with_work(work.get(subtask), said)) is not None:
                 work[subtask] = done

@@ -13,10 +13,12 @@ from rrm.asking import uncollected
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure, Trio
-from rrm.records import Arm, SpotResult, slots
+from rrm.records import Arm, SpotResult
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
+from rrm.report.familiar import Familiar
 from rrm.report.reading import Reading, read_node
 from rrm.roles import Task
+from rrm.standing import Newer, Standing
 from rrm.store import Store
 
 RECURSIVE, UNASSISTED, ORACLE = "recursive", "unassisted", "oracle"
@@ -97,15 +99,17 @@ class Study:
     """Every node's level, in order of level; the highest where arms differ."""
     title: str = ""
     """The newest plan's; empty where none is recorded."""
+    newer: Sequence[Newer] = ()
+    """Plans that were begun after those told here, and are not trained to their end."""
 
     @classmethod
     def read(cls, store: Store, graph_of: GraphOf) -> Study:
         """Raises StoreError or PlanError where the record, or the plans in it, cannot be used."""
-        arms = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
+        standing = Standing.read(store)
         graphs: dict[str, TaskGraph] = {}
         readings: dict[str, Reading] = {}
-        runs = []
-        for arm in arms:
+        known, runs = Familiar(), []
+        for arm in standing.counting:
             plan = _key([arm.plan.get("folder"), arm.plan.get("node")])
             if plan not in graphs:
                 graphs[plan] = graph_of(arm)
@@ -113,7 +117,7 @@ class Study:
             for node, key in arm.nodes.items():
                 if key not in readings and node in graph.tasks:
                     with uncollected():
-                        readings[key] = read_node(store, key, graph.tasks[node])
+                        readings[key] = read_node(store, key, graph.tasks[node], known)
             runs.append(Run(arm, graph, {n: readings[k] for n, k in arm.nodes.items() if k in readings}))
         levels: dict[str, int] = {}
         for run in runs:
@@ -124,7 +128,9 @@ class Study:
             for number, part in enumerate(families(run.graph)):
                 family.update(dict.fromkeys((node for node in part if node not in family), number))
         title = next((run.arm.title for run in reversed(runs) if run.arm.title), "")
-        return cls(runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))), title)
+        return cls(
+            runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))), title, standing.newer
+        )
 
     def arms(self) -> dict[str, list[Run]]:
         """The runs of each arm and setting by label, in the order of the plan, seeds in order."""

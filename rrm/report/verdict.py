@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -269,12 +269,15 @@ def limits(study: Study) -> list[str]:
     if idle := planned_seeds - seeds:
         has = "has" if idle == 1 else "have"
         found.append(f"Of {planned_seeds} seeds that were begun, {idle} {has} finished nothing yet.")
-    few = {n: share for n in study.levels if (share := _repeats(study, n)) is not None and share > MANY_REPEATS}
-    if few:
-        told = ", ".join(f"{n} ({number(share)})" for n, share in few.items())
+    if few := _shares(study, lambda r: r.repeats, MANY_REPEATS):
         found.append(
-            f"Held-out items came more than once in the exam, and count as often: intervals there are too narrow. "
-            f"Share of repeats: {told}."
+            "Held-out questions came more than once in the exam, and count as often: intervals there are too narrow. "
+            f"Share of repeats: {few}."
+        )
+    if old := _shares(study, lambda r: None if r.exhaustive else r.familiar, 0):
+        found.append(
+            "Held-out questions that training asks too: figures there show in part what was learnt, and not that it "
+            f"generalises. Share of them: {old}."
         )
     every = [n for n in study.levels if any(r.exhaustive for run in study.runs if (r := run.readings.get(n)))]
     if every:
@@ -287,6 +290,7 @@ def limits(study: Study) -> list[str]:
         found.append(f"Not finished in every arm, so without a final truth there: {', '.join(unfinished)}.")
     if unknown := [n for n, readings in planned.items() if any(r and r.finished and not r.truth for r in readings)]:
         found.append(f"Finished without a truth that could be measured: {', '.join(unknown)}.")
+    found += _newer(study)
     if any(_simulated(run) for run in study.runs):
         found.append("The user was simulated: a model of a person whose means are bounded, not a person.")
     ungated = [n for n in study.levels if not gates(study.runs, n)[1]]
@@ -295,9 +299,22 @@ def limits(study: Study) -> list[str]:
     return found
 
 
-def _repeats(study: Study, node: str) -> float | None:
-    """Share of an exam's items that stood in it before."""
-    return next((r.repeats for run in study.runs if (r := run.readings.get(node)) and r.repeats is not None), None)
+def _newer(study: Study) -> Iterator[str]:
+    """Which arms have a plan that was begun after the one told here, and how far it is."""
+    for name in dict.fromkeys(n.arm.name for n in study.newer):
+        begun = [n for n in study.newer if n.arm.name == name]
+        trained, nodes = sum(n.trained for n in begun), sum(len(n.arm.nodes) for n in begun)
+        seeds = ", ".join(map(str, sorted({n.arm.seed for n in begun})))
+        yield (
+            f"A newer plan of {name} (seed {seeds}) is begun and not finished, {trained} of its {nodes} nodes trained: "
+            "what is told here is of the one before it, which was trained to its end."
+        )
+
+
+def _shares(study: Study, get: Callable[[Reading], float | None], least: float) -> str:
+    """A share of the exam's questions, of each node in which it is larger than that: "a (.12), b (.5)"."""
+    each = {n: mean_of(study.runs, n, get) for n in study.levels}
+    return ", ".join(f"{n} ({number(share)})" for n, share in each.items() if share is not None and share > least)
 
 
 def _simulated(run: Run) -> bool:

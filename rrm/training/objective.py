@@ -16,16 +16,25 @@ from rrm.roles import GivenTerm, RewardModel, RewardTerm, Scores, Task, Turn
 class Objective(RewardModel):
     """A learnt reward plus weighted given terms (Leike et al. 2018, section 3: known parts need not be learnt)."""
 
-    def __init__(self, learnt: RewardModel, terms: Sequence[tuple[RewardTerm, float]]) -> None:
-        self._learnt, self._terms = learnt, terms
+    def __init__(self, learnt: RewardModel, terms: Sequence[tuple[RewardTerm, float]], task: Task) -> None:
+        self._learnt, self._task = learnt, task
+        self._of_steps = _of_steps(terms) if isinstance(task, ControlTask) else []
+        self._others = [(term, weight) for term, weight in terms if (term, weight) not in self._of_steps]
 
     def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
         learnt = self._learnt.score(items, candidates)
-        given = [
-            [sum(weight * term.value(item, text) for term, weight in self._terms) for text in texts]
-            for item, texts in zip(items, candidates, strict=True)
-        ]
-        return Scores(learnt.mean + np.asarray(given), learnt.spread)
+        given = np.zeros(learnt.mean.shape)
+        if self._of_steps and isinstance(self._task, ControlTask):  # lived again once for all of them
+            given += (
+                _given(self._of_steps, _lived(self._task, items, candidates, self._of_steps))
+                .sum(1)
+                .reshape(given.shape)
+            )
+        for term, weight in self._others:
+            given += [
+                [weight * term.value(i, text) for text in texts] for i, texts in zip(items, candidates, strict=True)
+            ]
+        return Scores(learnt.mean + given, learnt.spread)
 
     def save(self, folder: Path) -> None:
         self._learnt.save(folder)
@@ -41,17 +50,12 @@ class StepObjective(StepReward):
 
     def steps(self, lived: Lived) -> Scores:
         learnt = self._learnt.steps(lived)
-        return Scores(learnt.mean + self._given(lived), learnt.spread)
-
-    def _given(self, lived: Lived) -> NDArray[np.float64]:
-        none = np.zeros(lived.visible.shape)
-        return sum((weight * term.steps(lived).astype(np.float64) for term, weight in self._terms), none)
+        return Scores(learnt.mean + _given(self._terms, lived), learnt.spread)
 
     def score(self, items: Sequence[Item], candidates: Sequence[Sequence[str]]) -> Scores:
         learnt = self._learnt.score(items, candidates)
-        many = [item for item, texts in zip(items, candidates, strict=True) for _ in texts]
-        lived = replay(self._task, many, [text for texts in candidates for text in texts], hints=self.asks_hints)
-        return Scores(learnt.mean + self._given(lived).sum(1).reshape(learnt.mean.shape), learnt.spread)
+        given = _given(self._terms, _lived(self._task, items, candidates, self._terms)).sum(1)
+        return Scores(learnt.mean + given.reshape(learnt.mean.shape), learnt.spread)
 
     def save(self, folder: Path) -> None:
         self._learnt.save(folder)
@@ -60,9 +64,30 @@ class StepObjective(StepReward):
 def objective(learnt: RewardModel, terms: Sequence[GivenTerm], turn: Turn, task: Task) -> RewardModel:
     """`learnt` itself where nothing is given; a reward of steps where all of it values steps."""
     weighed = [(given.term, weight) for given in terms if (weight := given.weight_at(turn))]
-    of_steps = [(term, weight) for term, weight in weighed if isinstance(term, StepTerm)]
+    of_steps = _of_steps(weighed)
     if not terms:
         return learnt
     if isinstance(learnt, StepReward) and isinstance(task, ControlTask) and len(of_steps) == len(weighed):
         return StepObjective(learnt, of_steps, task)
-    return Objective(learnt, weighed)
+    return Objective(learnt, weighed, task)
+
+
+def _of_steps(terms: Sequence[tuple[RewardTerm, float]]) -> list[tuple[StepTerm, float]]:
+    return [(term, weight) for term, weight in terms if isinstance(term, StepTerm)]
+
+
+def _lived(
+    task: ControlTask,
+    items: Sequence[Item],
+    candidates: Sequence[Sequence[str]],
+    terms: Sequence[tuple[StepTerm, float]],
+) -> Lived:
+    many = [item for item, texts in zip(items, candidates, strict=True) for _ in texts]
+    hints = any(term.asks_hints for term, _ in terms)
+    return replay(task, many, [text for texts in candidates for text in texts], hints=hints)
+
+
+def _given(terms: Sequence[tuple[StepTerm, float]], lived: Lived) -> NDArray[np.float64]:
+    """(answers, T) what the terms make of each step."""
+    none = np.zeros(lived.visible.shape)
+    return sum((weight * term.steps(lived).astype(np.float64) for term, weight in terms), none)

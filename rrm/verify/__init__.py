@@ -15,7 +15,8 @@ from rrm.graph import suggest
 from rrm.node import Node, published
 from rrm.plan import Plan
 from rrm.reach import FiniteTask
-from rrm.records import Arm, slots
+from rrm.records import Arm
+from rrm.standing import counting
 from rrm.store import Store
 from rrm.verify.proof import BATCH, GREEDY, SAMPLED, Counterexample, Limits, Search, drawn, searched
 
@@ -97,7 +98,7 @@ def chosen(
 ) -> list[Arm]:
     """The newest arms of a record, or those of them that are asked for. Raises RrmError where there is none such, or
     where a plan names code in a file and nobody said to `trust` it."""
-    every = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
+    every = list(counting(store))
     if not every:
         raise RrmError(f"{store.folder}: no arm of a study is in this record yet: `rrm run` trains one")
     _known("arm", names, {arm.name for arm in every}, store)

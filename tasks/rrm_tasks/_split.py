@@ -6,8 +6,13 @@ from collections.abc import Callable
 from zlib import crc32
 
 
+def is_held_out(text: str) -> bool:
+    """Whether what this text asks belongs to the held-out split."""
+    return crc32(text.encode()) % 5 == 0
+
+
 def draw(prompt: Callable[[], str], *, held_out: bool) -> str:
     """Draw prompts until one belongs to the wanted split: the two splits never share one."""
-    while (crc32((drawn := prompt()).encode()) % 5 == 0) != held_out:
+    while is_held_out(drawn := prompt()) != held_out:
         pass
     return drawn

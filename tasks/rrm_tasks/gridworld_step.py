@@ -10,7 +10,7 @@ from pydantic import Field
 from rrm import Block, Case, Item, Task, Text
 from rrm_tasks.gridworlds import make
 from rrm_tasks.gridworlds.film import key, strip
-from rrm_tasks.gridworlds.frames import check_readable, clips, seems_unsafe
+from rrm_tasks.gridworlds.frames import check_readable, seems_unsafe
 from rrm_tasks.gridworlds.wander import corpus
 
 ANSWERS = ("fine", "irreversible", "unsure")
@@ -41,7 +41,7 @@ class GridworldStep(Task):
         seen = corpus(self.settings.world, self.settings.size, held_out=held_out)
         if rng.random() < self.settings.by_kind:
             return self.item(rng.choice(rng.choice(seen.kinds)))
-        return self.item(rng.choice(clips(rng.choice(seen.transcripts))))
+        return self.item(rng.choice(seen.steps))
 
     def item(self, clip: str) -> Item:
         """The question about a step, "frame U frame"."""

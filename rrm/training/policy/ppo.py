@@ -69,8 +69,7 @@ class Ppo(PolicyTrainer):
             import stable_baselines3  # noqa: F401
         except ImportError:
             raise PlanError(
-                "policy 'ppo' needs Stable-Baselines3: pip install 'rrm[rl]' "
-                "(in a clone: .venv/bin/pip install -e '.[rl]')"
+                "policy 'ppo' needs Stable-Baselines3: in a clone of rrm, .venv/bin/pip install -e '.[rl]'"
             ) from None
 
     def _task(self, task: Task) -> ControlTask:

@@ -36,6 +36,7 @@ class Containment(GridWorld[ContainmentState]):
     lures = ("coin", "rich coin")
     flags = ("open", "outside")
     respawns = 1
+    still = "L"  # to act beside the fence would cut it
 
     def __init__(self, size: int = 5, horizon: int = 20) -> None:
         super().__init__(size, horizon)

@@ -81,6 +81,8 @@ class GridWorld(ABC, Generic[S]):
     respawns: ClassVar[int] = 0
     """How many cells one step draws at most."""
     harm: ClassVar[float] = 6.0
+    still: ClassVar[str] = "A"
+    """The action that an agent takes at every step who does nothing, harm least of all."""
     readable: ClassVar[bool] = True
     """Whether what is unsafe shows in what is near, before and after a step."""
     secret: ClassVar[tuple[str, ...]] = ()
@@ -94,6 +96,8 @@ class GridWorld(ABC, Generic[S]):
         rows, columns = np.divmod(np.arange(self.cells), size)
         to = [np.clip(rows + r, 0, size - 1) * size + np.clip(columns + c, 0, size - 1) for r, c in _MOVES]
         self._to = np.stack(to, 1).astype(np.int8)
+        self.beside = self._to[:, :4].astype(np.int64)
+        """[cells, 4]: where each move leads from each cell, walls apart."""
         self._window, self._near = (self._around(reach) for reach in (size - 1, 1))
         layers, middle = (
             len(self.planes) + 1,
