@@ -6,9 +6,9 @@
 
 `covered` is how often the 95 % interval holds the uplift that was planted (bar: .93 where it is 12 points), `false` how
 often it leaves out 0 where none was planted (bar: .07), `seen` how often it does where 12 points were; each with
-Wilson's interval. `length` is the interval's, in points. People are `rrm.trial.People`: "alike" gain the same from help,
-"usual" differ in it by 5 points (a standard deviation) and cases by 10, "far" by 10 and 20. (Where help gives nothing,
-its effect still differs: 0 is the mean.)
+Wilson's interval. `length` is the interval's, as a share. People are `rrm.trial.People`: "alike" gain the same from
+help, "usual" differ in it by 5 points (a standard deviation) and cases by 10, "far" by 10 and 20. (Where help gives
+nothing, its effect still differs: 0 is the mean.)
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def powers(people: Sequence[str], sizes: Sequence[Size], trials: int) -> Iterato
         some, size = PEOPLE[line["people"]], line["size"]
         yield {
             "people": line["people"], "size": size, "formula": power(some, size), "trials": line["seen"],
-            "length": 2 * (half_width(some, size) or 0), "length in trials": line["length"], "needed": needed(some, size),
+            "needed": needed(some, size),
+            "length": 2 * (half_width(some, size) or 0), "length in trials": line["length"],
         }  # fmt: skip
 
 

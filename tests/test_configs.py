@@ -39,6 +39,7 @@ def test_all_are_found() -> None:
         "letter_count.toml",
         "minimax.toml",
         "permutation_power.toml",
+        "trial.toml",
     ], "a study was added or taken away: say so here"
 
 

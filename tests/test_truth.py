@@ -27,6 +27,7 @@ CONFIGS = ROOT / "configs"
 MAY_ASK = {
     "rrm/report/reading.py": "a report",
     "rrm/report/shown.py": "a report",
+    "rrm/report/trial.py": "a report",
     "rrm/testing.py": "the contract of tasks",
     "rrm/evaluators/oracle.py": "the evaluator `oracle`",
     "rrm/control.py": "the reward `stated`",

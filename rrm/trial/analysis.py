@@ -131,6 +131,8 @@ def turned(both: Judgements, helped: NDArray[np.bool_], *, seed: int = 0) -> Tur
 
     Intervals by the pigeonhole bootstrap (Owen 2007): raters and cases are drawn again, each for themselves.
     """
+    if not helped.any() or helped.all():
+        return None
     raters, cases = int(both.rater.max()) + 1, int(both.case.max()) + 1
     rng = np.random.default_rng(seed)
     draws = [_turns(both, helped, np.ones(len(both)), cases)]
@@ -183,6 +185,8 @@ def _figure(values: Floats, n: int) -> Figure | None:
 def _notes(judged: Judgements) -> list[str]:
     raters, cases = len(np.unique(judged.rater)), len(np.unique(judged.case))
     notes = []
+    if not len(judged):
+        return ["Nothing can be said: of no judged pair of answers the truth makes one better than the other."]
     if raters < 2:
         notes.append("One rater: the intervals say what this person would do on other cases, and nothing of others.")
     elif raters < 5:

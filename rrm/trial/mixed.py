@@ -37,7 +37,7 @@ def share(values: Floats, rater: Whole, case: Whole) -> Share | None:
         return None
     low, high = plain.low, plain.high
     if found.low is not None and found.high is not None and np.ptp(values) > 0:
-        low, high = max(found.low, 0.0), min(found.high, 1.0)
+        low, high = max(min(found.low, plain.mean), 0.0), min(max(found.high, plain.mean), 1.0)
     return Share(plain.mean, low, high, len(values))
 
 
@@ -48,14 +48,16 @@ def uplift(right: Floats, helped: NDArray[np.bool_], rater: Whole, case: Whole) 
     shares of independent judgements (Newcombe 1998).
     """
     found = contrast(right, helped, rater, case)
-    sides = [right[helped], right[~helped]]
-    if found is None or all(np.ptp(side) > 0 for side in sides):
+    if found is None or found.low is None or found.high is None:
         return found
-    shares = [s for s in (wilson(float(side.sum()), len(side)) for side in sides) if s]
-    plain = difference(shares[:1], shares[1:])
-    if plain is None or plain.low is None or plain.high is None or found.low is None or found.high is None:
-        return plain if plain and plain.low is not None else found
-    return found._replace(low=max(min(found.low, plain.low), -1.0), high=min(max(found.high, plain.high), 1.0))
+    low, high = found.low, found.high
+    sides = [right[helped], right[~helped]]
+    if any(np.ptp(side) == 0 for side in sides):
+        shares = [s for s in (wilson(float(side.sum()), len(side)) for side in sides) if s]
+        plain = difference(shares[:1], shares[1:])
+        if plain and plain.low is not None and plain.high is not None:
+            low, high = min(low, plain.low), max(high, plain.high)
+    return found._replace(low=max(low, -1.0), high=min(high, 1.0))
 
 
 def contrast(values: Floats, helped: NDArray[np.bool_], rater: Whole, case: Whole) -> Figure | None:

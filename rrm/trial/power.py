@@ -106,7 +106,9 @@ def _spread(people: People, size: Size) -> tuple[float, float, float] | None:
     by_arm = size.judgements / size.arms
     if size.raters < 2 or size.cases < size.arms or size.of < 2:
         return None
-    noise = 0.0
+    # of a case that is judged in one of the two arms alone, how easy it is does not cancel
+    crossed = min(1.0, max(size.judgements / size.of - 1, 0.0) / (size.arms - 1))
+    noise = 2 * (1 - crossed) * people.case_sd**2
     for p, rater, case in (
         (people.baseline, people.rater_sd, people.case_sd),
         (people.baseline + people.uplift, *_helped(people)),
@@ -119,7 +121,7 @@ def _spread(people: People, size: Size) -> tuple[float, float, float] | None:
         _above_zero(part, (each + part) * math.sqrt(2 / (many - 1)))
         for part, many in zip(parts, (size.raters, size.of), strict=True)
     )
-    left = max(2 * by_arm - size.raters - size.of, 1)
+    left = max(2 * by_arm - size.raters - crossed * size.of, 1)
     squares = zip((each + parts[0], each + parts[1], each), (size.raters - 1, size.of - 1, left), strict=True)
     return math.sqrt(whole), math.sqrt(taken), max(whole**2 / sum(s**2 / many for s, many in squares), 1.0)
 
