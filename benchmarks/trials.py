@@ -26,7 +26,7 @@ from rrm.figures import bounds, number
 from rrm.measure import Figure, t_interval, wilson
 from rrm.seed import Seed
 from rrm.trial import Judgements, People, Size, assign
-from rrm.trial.mixed import _indicators, _Model, uplift
+from rrm.trial.mixed import Model, uplift
 from rrm.trial.power import half_width, needed, power
 
 BARS = {"covered": 0.93, "false": 0.07}
@@ -51,8 +51,8 @@ def chosen(j: Judgements) -> Figure | None:
 
 def levels_alone(j: Judgements) -> Figure | None:
     """The same, without effects on the uplift."""
-    x = np.where(j.arm == 1, 0.5, -0.5)
-    return _Model(j.right, np.stack([np.ones(len(j)), x], axis=1), [_indicators(j.rater), _indicators(j.case)]).figure()
+    x = np.stack([np.ones(len(j)), np.where(j.arm == 1, 0.5, -0.5)], axis=1)
+    return Model(j.right, x, (j.rater, j.case), varies=1).figure()
 
 
 def by_groups(j: Judgements, *, groups: str) -> Figure | None:
@@ -67,7 +67,7 @@ def by_groups(j: Judgements, *, groups: str) -> Figure | None:
 def two_way(j: Judgements) -> Figure | None:
     """Cameron, Gelbach & Miller 2011: robust to clusters of raters and of cases, both taken out as fixed effects;
     t with the degrees of freedom of the smaller number of clusters."""
-    dummies = np.concatenate([_indicators(j.rater), _indicators(j.case)], axis=1)
+    dummies = np.concatenate([np.eye(int(g.max()) + 1)[g] for g in (j.rater, j.case)], axis=1)
     q, _ = np.linalg.qr(dummies[:, :-1])
     x, y = (v - q @ (q.T @ v) for v in ((j.arm == 1).astype(float), j.right))
     b = float(x @ y / (x @ x))

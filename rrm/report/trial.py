@@ -15,7 +15,7 @@ from rrm.records import FEEDBACK, Abstention, Case, Feedback
 from rrm.report.study import Run, Study
 from rrm.roles import Task
 from rrm.store import Store
-from rrm.trial import ArmResult, Judgements, TrialResult, analyse
+from rrm.trial import ArmResult, Judgements, TrialResult, Turned, analyse
 from rrm.trial.record import NODE, SEATS, STREAM, TrialRecord
 
 Floats = NDArray[np.float64]
@@ -173,7 +173,7 @@ def _cell(arm: ArmResult) -> dict[str, Any]:
 def _plain(value: object) -> Any:
     if isinstance(value, Figure):
         return {k: v if v is None or k == "n" else round(v, 6) for k, v in value._asdict().items()}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+    if isinstance(value, Turned):
         return {name: _plain(inner) for name, inner in value._asdict().items()}
     return round(value, 6) if isinstance(value, float) else value
 

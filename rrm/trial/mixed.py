@@ -26,8 +26,7 @@ def mean(values: Floats, rater: Whole, case: Whole) -> Figure | None:
     """The mean over all raters and cases; None without values."""
     if not len(values):
         return None
-    model = _Model(values, np.ones((len(values), 1)), _effects(rater, case))
-    return model.figure()
+    return Model(values, np.ones((len(values), 1)), (rater, case)).figure()
 
 
 def share(values: Floats, rater: Whole, case: Whole) -> Share | None:
@@ -48,53 +47,58 @@ def uplift(right: Floats, helped: NDArray[np.bool_], rater: Whole, case: Whole) 
     shares of independent judgements (Newcombe 1998).
     """
     found = contrast(right, helped, rater, case)
-    if found is None or found.low is None or found.high is None:
-        return found
-    low, high = found.low, found.high
+    if found is None:
+        return None
+    bounds = [(found.low, found.high)]
     sides = [right[helped], right[~helped]]
     if any(np.ptp(side) == 0 for side in sides):
         shares = [s for s in (wilson(float(side.sum()), len(side)) for side in sides) if s]
         plain = difference(shares[:1], shares[1:])
-        if plain and plain.low is not None and plain.high is not None:
-            low, high = min(low, plain.low), max(high, plain.high)
-    return found._replace(low=max(low, -1.0), high=min(high, 1.0))
+        bounds += [(plain.low, plain.high)] if plain else []
+    known = [(low, high) for low, high in bounds if low is not None and high is not None]
+    if not known:
+        return found
+    return found._replace(low=max(min(b[0] for b in known), -1.0), high=min(max(b[1] for b in known), 1.0))
 
 
 def contrast(values: Floats, helped: NDArray[np.bool_], rater: Whole, case: Whole) -> Figure | None:
     """The same of values of any scale."""
     if not helped.any() or helped.all():
         return None
-    x = np.where(helped, 0.5, -0.5)
-    both = [_indicators(rater), _indicators(case)]
-    effects = [e for e in (*both, *(e * x[:, None] for e in both)) if e.shape[1] > 1]
-    return _Model(values, np.stack([np.ones(len(values)), x], axis=1), effects).figure()
+    x = np.stack([np.ones(len(values)), np.where(helped, 0.5, -0.5)], axis=1)
+    return Model(values, x, (rater, case)).figure()
 
 
-def _effects(rater: Whole, case: Whole) -> list[Floats]:
-    return [e for e in (_indicators(rater), _indicators(case)) if 1 < e.shape[1] < len(rater)]
+class Model:
+    """y = X b + Z u + e: each column of X also has a random effect for each rater, and one for each case, of which each
+    kind has its own variance. Of b, the last is wanted.
 
+    Cases are many, and what is random of one does not touch another: they are taken out one by one, so that the time
+    of a fit grows with the cube of the raters alone (or of the cases, where these are fewer).
+    """
 
-def _indicators(groups: Whole) -> Floats:
-    _, place = np.unique(groups, return_inverse=True)
-    found = np.zeros((len(groups), int(place.max()) + 1))
-    found[np.arange(len(groups)), place] = 1
-    return found
-
-
-class _Model:
-    """y = X b + sum of Z_k u_k + e, where u_k has variance `ratio_k` times that of e. Of b, the last is wanted."""
-
-    def __init__(self, y: Floats, x: Floats, effects: Sequence[Floats]) -> None:
-        z = np.concatenate(effects, axis=1) if effects else np.zeros((len(y), 0))
-        self._sizes = [e.shape[1] for e in effects]
-        fixed = np.column_stack([x, y])
-        self._zz, self._zf, self._ff = z.T @ z, z.T @ fixed, fixed.T @ fixed
-        self.n, self.p = len(y), x.shape[1]
+    def __init__(self, y: Floats, x: Floats, groups: Sequence[Whole], varies: int | None = None) -> None:
+        """`varies`: only so many columns of X, the first ones, have random effects (default: all)."""
+        self.n, self.p = x.shape
+        self.k = self.p if varies is None else varies
+        levels = sorted((np.unique(g, return_inverse=True)[1] for g in groups), key=lambda g: int(g.max()))
+        known = [g for g in levels if 0 < g.max() < self.n - 1]
+        self._many = [int(g.max()) + 1 for g in known]
+        z, fixed = x[:, : self.k], np.column_stack([x, y])
+        rows = [z[:, [c]] * (known[0][:, None] == np.arange(self._many[0])) for c in range(self.k)] if known[1:] else []
+        rest = np.concatenate([*rows, fixed], axis=1)
+        self._outer, self._rest = rest.shape[1] - fixed.shape[1], rest.T @ rest
+        place, size = (known[-1], self._many[-1]) if known else (np.zeros(self.n, dtype=np.int64), 0)
+        self._own, self._across = np.zeros((size, self.k, self.k)), np.zeros((size, self.k, rest.shape[1]))
+        if size:
+            np.add.at(self._own, place, z[:, :, None] * z[:, None, :])
+            np.add.at(self._across, place, z[:, :, None] * rest[:, None, :])
+        self._kinds = self.k * len(known)
 
     def figure(self) -> Figure:
         """The last coefficient with its 95 % interval; no bounds where nothing is left to judge the spread by."""
         if self.n <= self.p:
-            return Figure(self._solved(np.zeros(len(self._sizes)))[2][-1], None, None, self.n)
+            return Figure(float(self._solved(np.zeros(self._kinds))[2][-1]), None, None, self.n)
         ratios = self._ratios()
         _, inverse, b, rss = self._solved(ratios)
         noise = rss / (self.n - self.p)
@@ -107,25 +111,29 @@ class _Model:
         return Figure(float(b[-1]), float(b[-1] - half), float(b[-1] + half), self.n)
 
     def _solved(self, ratios: Floats) -> tuple[float, Floats, Floats, float]:
-        """log |V| + log |X'V^-1 X|, the inverse of the latter, b, and the weighted residual sum of squares."""
-        scale = np.repeat(np.sqrt(ratios), self._sizes)
-        inner = scale[:, None] * self._zz * scale + np.eye(len(scale))
-        factor = np.linalg.cholesky(inner)
-        rows = np.linalg.solve(factor, scale[:, None] * self._zf)
-        whole = self._ff - rows.T @ rows
-        inverse = np.linalg.pinv(whole[: self.p, : self.p])
-        b = inverse @ whole[: self.p, self.p]
-        logs = 2 * float(np.log(np.diag(factor)).sum()) - float(np.log(np.linalg.eigvalsh(inverse)).sum())
-        return (
-            logs,
-            np.asarray(inverse, dtype=float),
-            b,
-            max(float(whole[self.p, self.p] - whole[self.p, : self.p] @ b), 0.0),
-        )
+        """log |V| + log |X'V^-1 X|, the inverse of the latter, b, and the weighted residual sum of squares. `ratios`:
+        variances against that of e, of the smaller group's effects (if there are two), then of the larger one's."""
+        root, logs, rest = np.sqrt(ratios), 0.0, self._rest
+        if self._kinds:
+            own = root[-self.k :]
+            factor = np.linalg.cholesky(own[:, None] * self._own * own + np.eye(self.k))
+            taken = np.linalg.solve(factor, own[:, None] * self._across).reshape(-1, rest.shape[1])
+            rest = rest - taken.T @ taken
+            logs += 2 * float(np.log(np.diagonal(factor, axis1=1, axis2=2)).sum())
+        if m := self._outer:
+            scale = np.repeat(root[: self.k], self._many[0])
+            factor = np.linalg.cholesky(scale[:, None] * rest[:m, :m] * scale + np.eye(m))
+            taken = np.linalg.solve(factor, scale[:, None] * rest[:m, m:])
+            rest = rest[m:, m:] - taken.T @ taken
+            logs += 2 * float(np.log(np.diag(factor)).sum())
+        inverse = np.asarray(np.linalg.pinv(rest[: self.p, : self.p]), dtype=float)
+        b = inverse @ rest[: self.p, self.p]
+        logs -= float(np.log(np.linalg.eigvalsh(inverse)).sum())
+        return logs, inverse, b, max(float(rest[self.p, self.p] - rest[self.p, : self.p] @ b), 0.0)
 
     def _ratios(self) -> Floats:
         """Where the restricted likelihood is largest. Square roots are searched, in which it has no edge at 0."""
-        if not self._sizes:
+        if not self._kinds:
             return np.zeros(0)
         from scipy.optimize import minimize  # type: ignore[import-untyped]
 
@@ -133,12 +141,12 @@ class _Model:
             logs, _, _, rss = self._solved(roots**2)
             return float(logs + (self.n - self.p) * np.log(max(rss, 1e-300)))
 
-        found = minimize(loss, np.full(len(self._sizes), 0.3), method="L-BFGS-B", bounds=[(0, 30)] * len(self._sizes))
+        found = minimize(loss, np.full(self._kinds, 0.3), method="L-BFGS-B", bounds=[(0, 30)] * self._kinds)
         return np.asarray(found.x) ** 2
 
     def _freedom(self, variances: Floats, noise: float, spread: float) -> float:
         """2 s^2 / Var(s) for the spread s of the coefficient: how well the variances that it is made of are known."""
-        most = max(self.n - self.p - sum(s - 1 for s in self._sizes[:2]), 1)
+        most = max(self.n - self.p - sum(many - 1 for many in self._many), 1)
         at = np.append(variances, noise)
         moved = np.flatnonzero(at > 1e-6 * noise)  # those at 0 stand at the edge, where nothing bends
 
