@@ -31,6 +31,8 @@ from rrm.report.study import (
     mean_of,
     spots,
 )
+from rrm.report.trial import Tried
+from rrm.report.trial import shown as shown_trials
 from rrm.report.verdict import NEGLIGIBLE, SMALL, Verdict, limits
 from rrm.spot import agreement, recall
 
@@ -38,7 +40,7 @@ _ORDER = {RECURSIVE: 0, UNASSISTED: 1, ORACLE: 2}
 """Arms that every study has keep their colours from page to page."""
 
 
-def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: str) -> str:
+def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: str, tried: Sequence[Tried] = ()) -> str:
     """The whole page. Names and texts are inert, and the template escapes them."""
     arms = study.arms()
     shades = _colours(arms)
@@ -54,6 +56,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
         sheets=[_sheet(sheet, shades) for sheet in sheets(study)],
         curves=_curves(study, arms, shades),
         gaps=_gaps(study, arms),
+        trials=shown_trials(tried),
         cases=list(cases),
         limits=[short(text, 600) for text in limits(study)],
         min_gap=number(MIN_GAP),
