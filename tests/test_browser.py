@@ -18,14 +18,15 @@ import pytest
 from desks import close_all, desk_at
 from hostile import TEXTS, storable
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from test_drill import Deep, beside, deep  # noqa: F401 - pytest finds the fixtures here
 from test_judge import KEY, PEOPLE, Served
 
 from rrm import Case, Exhibit, Item, Query, Report, Response, Store, Study, build
 from rrm.blocks import Code, Frames, Table, Text
-from rrm.desk import place_of
-from rrm.desk.sheet import Sheet, sheet_of
+from rrm.desk import Desk, place_of
+from rrm.desk.sheet import Asked, Sheet, sheet_of, shown_exhibit
 from rrm.errors import Unfinished
-from rrm.records import FEEDBACK
+from rrm.records import FEEDBACK, Abstention
 from rrm.registry import TASKS
 from rrm.roles import Known
 from rrm.web.going_on import GoingOn
@@ -213,6 +214,34 @@ def check_record(out: Path, person: Person) -> None:
     assert (out / "report.html").is_file()
 
 
+# -- drill-down -------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_drills_down_by_keys(browser: Browser, beside: Deep) -> None:  # noqa: F811
+    window = Watched(browser, beside)
+    try:
+        window.enter("ann")
+        case = window.case()
+        window.press("e", "1")
+        window.until("document.querySelectorAll('form.asking').length == 1")
+        window.press("a", "1")
+        window.until("document.querySelectorAll('.below').length == 1")
+        assert window.look("document.querySelectorAll('form.asking').length") == 2
+        window.press("a", "2")
+        window.until("document.querySelectorAll('.below .below').length == 1")
+        told = "[...document.querySelectorAll('.below summary b')].map(e => e.textContent.trim()).join(' ')"
+        assert window.look(told) == "four four two two"
+        assert window.look("document.querySelectorAll('form.asking').length") == 1, "who has no helpers is not asked"
+        window.walk_away()
+        assert window.case() == case
+        assert window.look(told) == "four four two two", "what was asked is there again"
+        window.press("1")
+        window.until_other_than(case)
+        assert window.wrong == []
+    finally:
+        window.context.close()
+
+
 # -- hostile text -----------------------------------------------------------------------------------------------------
 
 EACH = 16
@@ -253,8 +282,9 @@ SPILT = """() => [document.documentElement.scrollWidth > innerWidth, document.ti
 """Whether something reaches beyond the page, what it calls itself, and what was set that was not there before."""
 
 
-def laid(number: int, texts: list[str]) -> Sheet:
-    """A case of which every answer and every exhibit is one of these texts, shown in every kind of block."""
+def laid(number: int, texts: list[str]) -> tuple[Sheet, Asked]:
+    """A case of which every answer and every exhibit is one of these texts, shown in every kind of block, and what the
+    first helper's own helpers said: all the others."""
     plain = TASKS.get("column-sum")
 
     class Hostile(plain):  # type: ignore[misc, valid-type]
@@ -274,9 +304,12 @@ def laid(number: int, texts: list[str]) -> Sheet:
         for text in texts
     )
     case = Case(item=item, responses=answers, exhibits=exhibits, place=f"0/{number}")
-    helpers = {"block": Known("block", 0, Hostile(), 5, 4)}
+    helpers = {"block": Known("block", 1, Hostile(), 5, 4)}
     folded = number % 2 == 0
-    return sheet_of(Hostile(), case, node="sum", level=1, helpers=helpers, kinds=["ranking"], folded=folded)
+    below = tuple(shown_exhibit(e, case, helpers).model_copy(update={"about": None}) for e in exhibits)
+    asked = Asked(exhibit=exhibits[0].id, key=KEY, said=exhibits, shown=below[1:])
+    sheet = sheet_of(Hostile(), case, node="sum", level=1, helpers=helpers, kinds=["ranking"], folded=folded)
+    return sheet, asked
 
 
 def test_hostile_text_stays_text(tmp_path: Path, browser: Browser) -> None:
@@ -286,10 +319,13 @@ def test_hostile_text_stays_text(tmp_path: Path, browser: Browser) -> None:
     groups[-1] += texts[: EACH - len(groups[-1])]
     plain = [[f"harmless {n} {i}" for i in range(EACH)] for n in range(2)]
     desk = desk_at(tmp_path / "desk.sqlite")
-    desk.tray.put(KEY, "0", [laid(i, group) for i, group in enumerate([*plain, *groups])])
+    cases = [laid(i, group) for i, group in enumerate([*plain, *groups])]
+    desk.tray.put(KEY, "0", [sheet for sheet, _ in cases])
     served = Served(desk)
     window = Watched(browser, served)
     window.context.add_init_script("window.__before = Object.keys(window);")
+    ann = served.raters["ann"]
+    ask_below(desk, ann, cases[0][1])
     try:
         window.enter("ann")
         expected: dict[bool, Any] = {}
@@ -302,15 +338,24 @@ def test_hostile_text_stays_text(tmp_path: Path, browser: Browser) -> None:
             assert spilt == was[2], f"{where} reaches beyond its box"
             assert window.wrong == [], where
             case = window.case()
-            window.press("?")
-            window.until_other_than(case)
+            desk.say(ann, case, Abstention(case=cases[number][0].case, evaluator="ann", reason="looked at"))
+            if number + 1 < len(cases):
+                ask_below(desk, ann, cases[number + 1][1])
+            window.page.goto(served.base)
         assert not window.case(), "all were looked at"
-        assert desk.register.of_rater(served.raters["ann"])[0] == len(plain) + len(groups)
+        assert desk.register.of_rater(ann)[0] == len(plain) + len(groups)
         assert window.wrong == []
     finally:
         window.context.close()
         served.close()
         close_all()
+
+
+def ask_below(desk: Desk, rater: int, asked: Asked) -> None:
+    """Hand out the next case, as if its first exhibit had been asked about already."""
+    handed = desk.next(rater)
+    assert handed is not None
+    desk.note(rater, handed.id, "asked", asked.body)
 
 
 def looked_at(window: Watched, *, folded: bool) -> tuple[Any, Any, Any]:
@@ -319,7 +364,7 @@ def looked_at(window: Watched, *, folded: bool) -> tuple[Any, Any, Any]:
     page.wait_for_load_state()
     if folded:
         window.press("e", "e")
-    window.until(f"document.querySelectorAll('.exhibit-body').length == {EACH}")
+    window.until(f"document.querySelectorAll('.exhibit-body').length == {2 * EACH - 1}")
     made, spilt = page.evaluate(MADE_OF), page.evaluate(SPILT)
     # how far it is changes from case to case; it is the page's own, and no text of an agent is in it
     own = ("SPAN|level", "PROGRESS")
