@@ -6,7 +6,7 @@ import itertools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
@@ -383,6 +383,8 @@ class Study:
     """At the small size of [fast], at which nothing is found out."""
     trial: Trial | None = None
     """A trial of help, once the nodes are trained."""
+    partly: bool = False
+    """Some of the plan's nodes were left out."""
 
     @classmethod
     def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
@@ -436,6 +438,23 @@ class Study:
                     plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
                 found.append(ArmPlan(name, varied, plan, unchanged))
         return cls(title, found, fast, _trial([raw, *every], found, changes, path))
+
+    def of_nodes(self, names: Sequence[str]) -> Study:
+        """The same with these nodes alone, and those that they need, and no trial. Raises PlanError if no arm has one of them."""
+        known = {name: None for arm in self.arms for name in arm.plan.node}
+        for name in names:
+            if name not in known:
+                raise PlanError(f"--node {name!r}: no node is called so. {suggest(name, known)}")
+        arms = []
+        for arm in self.arms:
+            needed = [name for name in names if name in arm.plan.node]
+            for name in needed:  # which grows: what is needed may need more
+                node = arm.plan.node[name]
+                needed += [n for n in (*(h.node for h in node.helped_by.values()), node.start) if n and n not in needed]
+            if needed:
+                few = {name: node for name, node in arm.plan.node.items() if name in needed}
+                arms.append(replace(arm, plan=arm.plan.model_copy(update={"node": few})))
+        return replace(self, arms=arms, partly=True, trial=None)
 
 
 def _as_said(_: Raw, after: Raw) -> Raw:
