@@ -237,7 +237,11 @@ def test_a_person_drills_down_by_keys(browser: Browser, beside: Deep) -> None:  
         assert window.look(told) == "four four two two", "what was asked is there again"
         window.press("1")
         window.until_other_than(case)
-        assert window.wrong == []
+        owner = Watched(browser, beside)
+        owner.page.goto(f"{beside.base}/#{beside.token('owner')}")
+        owner.until("[...document.querySelectorAll('img.graph')].some(e => e.naturalWidth > 100)")
+        assert window.wrong == owner.wrong == []
+        owner.context.close()
     finally:
         window.context.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,24 @@ def test_the_page_asks_with_and_without_a_script(beside: Deep) -> None:
     gone = ann.post("/ask", data={**form(page, "/ask"), "exhibit": "x"}, headers={"x-part": "1"})
     assert gone.status_code == 422
     assert gone.text.startswith('<p class="said" role="alert">exhibit: there is none')
+
+
+def test_the_owner_sees_the_graph_with_what_is_trained_and_how_fast_people_are(beside: Deep) -> None:
+    ann, owner = beside.script("ann"), beside.browser("owner")
+    page = owner.get("/owner").text
+    (source,) = re.findall(r'<img class="graph" src="data:image/svg\+xml;base64,([^"]+)"', page)
+    svg = b64decode(source).decode()
+    assert [name for name in ("two", "four", "eight", "sixteen") if f"✓ {name}<" in svg] == ["two", "four", "eight"]
+    assert ">sixteen</text>" in svg
+    assert 'alt="Task graph: 3 of 4 nodes are trained: eight, four, two"' in page
+    assert "<td>–</td><td>–</td>" in page, "nobody has judged"
+    for seconds in (0.001, 0.003, 0.002):
+        given = ann.get("/api/case").json()
+        said = {"case": given["case"], "kind": "preference", "first_better": 1, "seconds": seconds}
+        assert ann.post("/api/feedback", json=said).status_code == 201
+    told = beside.script("owner").get("/api/progress").json()["raters"]
+    assert [(r["name"], r["pace"]) for r in told] == [("ann", 0.002), ("bob", None)]
+    assert "<td>0.0</td>" in owner.get("/owner").text
 
 
 def test_hostile_answers_are_kept_as_they_are_and_shown_inert(beside: Deep, monkeypatch: pytest.MonkeyPatch) -> None:

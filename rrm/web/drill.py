@@ -22,7 +22,7 @@ class Drill:
     after the other: models share a machine with the run. Without a store there is nobody to ask."""
 
     def __init__(self, desk: Desk, store: Store | None, *, trust: bool = False) -> None:
-        self._desk, self._store, self._trust = desk, store, trust
+        self._desk, self.store, self.trust = desk, store, trust
         self._nodes: dict[str, Node] = {}
         self._turn = threading.Lock()
 
@@ -40,13 +40,13 @@ class Drill:
             return before.shown
 
     def _asked(self, handed: Handed, exhibit: str) -> Asked:
-        if self._store is None:
+        if self.store is None:
             raise Refused("this server has no run beside it: nobody can be asked")
         try:
-            given, user = self._given(self._store, handed, exhibit)
+            given, user = self._given(self.store, handed, exhibit)
             helper = _helper(user, given)
-            said = _said(self._store, helper, given)
-            who = known(helper, self._store)
+            said = _said(self.store, helper, given)
+            who = known(helper, self.store)
         except Refused:
             raise
         except RrmError as error:
@@ -76,7 +76,7 @@ class Drill:
 
     def _node(self, store: Store, key: str) -> Node:
         if key not in self._nodes:
-            wanted, _ = jobs(recorded(store, trust=self._trust))
+            wanted, _ = jobs(recorded(store, trust=self.trust))
             self._nodes = {job.key: assemble_node(job) for job in wanted}
         if key not in self._nodes:
             raise Refused("this case is of a plan that was changed meanwhile: nobody can be asked")

@@ -15,6 +15,7 @@ from rrm.errors import Refused, TooLate
 from rrm.web.drill import Drill
 from rrm.web.forms import Form, fields, posted
 from rrm.web.going_on import GoingOn
+from rrm.web.graphs import graphs
 from rrm.web.session import DAYS, Caller, Doors, check_proof
 from rrm.web.sitting import as_seen, judge, open_exhibit
 
@@ -119,7 +120,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
             return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
         if request.headers.get("x-part"):
             asked = {a.exhibit: a.shown for a in desk.holds(by.id, case).asked}
-            common = {"case": case, "proof": form.get("proof", ""), "asked": asked}
+            common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": asked}
             return _page(request, "_exhibit_body.html.j2", exhibit=found, **common)
         return RedirectResponse("/", 303)
 
@@ -134,7 +135,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
                 return _page(request, "_refused.html.j2", 422, said=f"{error}.")
             return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
         if part:
-            common = {"case": case, "proof": form.get("proof", ""), "asked": {exhibit: found}}
+            common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": {exhibit: found}}
             return _page(request, "_below.html.j2", found=found, **common)
         return RedirectResponse("/", 303)
 
@@ -146,6 +147,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
         nodes, raters = desk.register.progress()
         links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.register.all()}
         what: dict[str, Any] = {"nodes": nodes, "raters": raters, "links": links, "now": time.time()}
+        what["graphs"] = graphs(drill.store, trust=drill.trust)
         return _page(request, "owner.html.j2", state=going.state, finished=going.finished, proof=caller.proof, **what)
 
     @router.post("/pause")
