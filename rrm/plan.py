@@ -440,7 +440,7 @@ class Study:
         return cls(title, found, fast, _trial([raw, *every], found, changes, path))
 
     def of_nodes(self, names: Sequence[str]) -> Study:
-        """The same with these nodes alone, and those that they need, and no trial. Raises PlanError if no arm has one of them."""
+        """These nodes and those that they need, without a trial. Raises PlanError if one of them is nowhere."""
         known = {name: None for arm in self.arms for name in arm.plan.node}
         for name in names:
             if name not in known:
