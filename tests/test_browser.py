@@ -80,7 +80,7 @@ class Watched:
 
     def enter(self, name: str) -> None:
         self.page.goto(f"{self.served.base}/#{self.served.token(name)}")
-        self.page.wait_for_url(f"{self.served.base}/")
+        self.until(f"{CASE} != ''")  # the address is bare before the page that enters is left
 
     def walk_away(self) -> None:
         """Close the page, and open another in the same browser."""
