@@ -29,7 +29,7 @@ def readable(error: ValidationError, plan: type[BaseModel], besides: Sequence[st
         else:
             text = in_words(fault)
         place = [str(p) for p in fault["loc"]]
-        of_node = place[0] == "node" and len(place) > 2
+        of_node = place[:1] == ["node"] and len(place) > 2
         nodes = faults.setdefault((".".join(place[2:] if of_node else place), text), [])
         nodes += place[1:2] if of_node else []
     return "; ".join(f"{_where(place, nodes)}: {text}" for (place, text), nodes in faults.items())

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
@@ -16,15 +16,31 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
-from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, only, several, spread, still_off, table_in
+from rrm.layering import (
+    ROLES,
+    Raw,
+    Taken,
+    assignment,
+    lay,
+    leaves,
+    merge,
+    only,
+    several,
+    spread,
+    still_off,
+    table_in,
+)
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
 
 C = TypeVar("C", bound=Component)
 
-IN_A_FILE = ("cast", "effort", "gate", "spot", "family", "arm", "vary", "fast")
-"""Keys that may stand on top of a plan's file: they are laid over its nodes before it is a plan."""
+IN_A_FILE = ("cast", "effort", "gate", "spot", "family", "arm", "vary", "fast", "trial")
+"""Keys that may stand on top of a plan's file: all but the last are laid over its nodes before it is a plan."""
+
+APART = ("arm", "vary", "fast", "trial")
+"""Those of them that are no part of any node."""
 
 MAY_VARY = ("seed", "node", "cast", "effort", "gate", "spot", "family")
 """Keys in which arms may be run at several values."""
@@ -165,6 +181,97 @@ class HelpedBy(Record):
     """Wrappers around the helper on this edge alone, innermost first: for studies of helper errors."""
 
 
+class TrialArm(Record):
+    """One kind of help that a trial compares."""
+
+    name: str = Field(min_length=1)
+    protocol: Use | None = None
+    """How help is gathered; none: as the node's cast has it."""
+    wrapped_in: tuple[Use, ...] = ()
+    """Wrappers around every helper, innermost first: misleading help is help by helpers that err."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _its_name_will_do(cls, value: object) -> object:
+        """Three names are known; any other is a protocol's."""
+        if not isinstance(value, str):
+            return value
+        wrong = ({"use": "corrupted", "rate": 1.0, "kind": "adversarial"},)
+        known = {"assisted": {}, "misleading": {"wrapped_in": wrong}}
+        return {"name": value, **known.get(value, {"protocol": value})}
+
+
+class Expected(Record):
+    """What is expected of people, for the size of a trial: all are shares, so that 0.12 is 12 points."""
+
+    uplift: float = Field(default=0.12, gt=-1, lt=1)
+    """How much oftener they are right with help."""
+    baseline: float = Field(default=0.65, ge=0.01, le=0.99)
+    """How often they are right alone."""
+    rater_sd: float = Field(default=0.06, ge=0, lt=0.5)
+    """How far people differ in that: a standard deviation."""
+    case_sd: float = Field(default=0.15, ge=0, lt=0.5)
+    """How far cases differ."""
+    uplift_rater_sd: float = Field(default=0.05, ge=0, lt=1)
+    """How far people differ in what help gives them."""
+    uplift_case_sd: float = Field(default=0.1, ge=0, lt=1)
+    """How far cases do."""
+
+    @model_validator(mode="after")
+    def _room_for_it(self) -> Self:
+        if not 0.01 <= self.baseline + self.uplift <= 0.99:
+            raise ValueError(
+                f"baseline and uplift together are {self.baseline + self.uplift:.2f}: at most .99 are right"
+            )
+        return self
+
+
+class Trial(Record):
+    """A randomised trial of help: the same cases are judged with and without it, each by people drawn for it."""
+
+    node: str = ""
+    """Whose published agent's answers are judged; empty: the node of the highest level."""
+    arm: str = ""
+    """The arm of the study whose agents answer and help, at the first of what varies; empty: the first."""
+    arms: tuple[TrialArm, ...] = Field(
+        default_factory=lambda: tuple(map(TrialArm.model_validate, ("unassisted", "assisted"))), min_length=2
+    )
+    """What is compared: the first is what the others are held against."""
+    raters: int = Field(default=8, ge=1, le=MOST)
+    cases: int = Field(default=40, ge=1, le=MOST)
+    """Cases that each rater judges, none twice."""
+    of: int | None = Field(default=None, ge=2, le=MOST)
+    """Different cases in all, at least as many; left out: as many."""
+    seconds: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Budgets of time for a judgement: each arm is tried with each. None: people take the time that they want."""
+    people: tuple[Use, ...] = ()
+    """Who the raters are, in turn; empty: all are the node's evaluator."""
+    seed: int = 0
+    """Who judges what in which arm."""
+    expect: Expected = Expected()
+
+    @model_validator(mode="after")
+    def _it_can_be_drawn(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names) or len(set(self.seconds)) < len(self.seconds):
+            raise ValueError(f"two arms, or two budgets of time, are alike: {names} {list(self.seconds)}")
+        if self.of is not None and self.of < self.cases:
+            raise ValueError(f"nobody can judge {self.cases} of {self.of} cases without judging one twice: raise `of`")
+        return self
+
+    @property
+    def cells(self) -> list[tuple[TrialArm, float | None]]:
+        """Every arm with every budget of time: what judgements are assigned to."""
+        return [(arm, seconds) for seconds in self.seconds or (None,) for arm in self.arms]
+
+    def uses(self) -> Iterator[Use]:
+        """Every component that it names."""
+        yield from self.people
+        for arm in self.arms:
+            yield from ((arm.protocol,) if arm.protocol else ())
+            yield from arm.wrapped_in
+
+
 class NodePlan(Record):
     """One node of the task graph."""
 
@@ -276,6 +383,8 @@ class Study:
     """At the small size of [fast], at which nothing is found out."""
     partly: bool = False
     """Some of the plan's nodes were left out."""
+    trial: Trial | None = None
+    """A trial of help, once the nodes are trained."""
 
     @classmethod
     def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
@@ -302,12 +411,12 @@ class Study:
         for name in arms:
             if name not in changes:
                 raise PlanError(f"{path}: no arm is called {name!r}. {suggest(name, changes)}")
-        base = spread({k: v for k, v in raw.items() if k not in ("arm", "vary", "fast")}, str(path))
+        base = spread({k: v for k, v in raw.items() if k not in APART}, str(path))
         laid = {name: lay(base, table_in(changes, name, f"{path}: arm"), f"{path}: arm.{name}") for name in changes}
         whole = {"": base, **laid}  # of every arm, for what [fast] and [vary] change is meant for some of them
         laid = {name: laid[name] for name in arms or laid}
         for number, table in enumerate(every):
-            change = {k: v for k, v in table.items() if k != "vary"}
+            change = {k: v for k, v in table.items() if k not in ("vary", "trial")}
             where, known = (str(path), whole) if number < len(small) else ("--set", laid)
             taken = Taken(known.values(), path.parent)
             off = still_off if number < len(small) else _as_said
@@ -328,7 +437,7 @@ class Study:
                     _checked(whole[""], path, str(path))
                     plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
                 found.append(ArmPlan(name, varied, plan, unchanged))
-        return cls(title, found, fast)
+        return cls(title, found, fast, trial=_trial([raw, *every], found, changes, path))
 
     def of_nodes(self, names: Sequence[str]) -> Study:
         """The same with these nodes alone, and those that they need. Raises PlanError if no arm has one of them."""
@@ -345,7 +454,8 @@ class Study:
             if needed:
                 few = {name: node for name, node in arm.plan.node.items() if name in needed}
                 arms.append(replace(arm, plan=arm.plan.model_copy(update={"node": few})))
-        return replace(self, arms=arms, partly=True)
+        there = self.trial is not None and any(self.trial.node in arm.plan.node for arm in arms)
+        return replace(self, arms=arms, partly=True, trial=self.trial if there else None)
 
 
 def _as_said(_: Raw, after: Raw) -> Raw:
@@ -362,6 +472,35 @@ def _base(raw: Raw, path: Path) -> dict[str, Any]:
 
 def _checked(raw: Raw, path: Path, where: str) -> Plan:
     return Plan.from_raw(_at_home({k: v for k, v in raw.items() if k != "family"}, path), where)
+
+
+def _trial(tables: Sequence[Raw], arms: Sequence[ArmPlan], names: Raw, path: Path) -> Trial | None:
+    """The trial that a file asks for, with what `[fast]` and `--set` change of it; None also where its arm, one of
+    these names, is not among those that are run. Raises PlanError."""
+    if not any("trial" in table for table in tables):
+        return None
+    whole: Raw = {}
+    for table in tables:
+        whole = merge(whole, table_in(table, "trial", path))
+    try:
+        trial = Trial.model_validate(whole)
+    except ValidationError as error:
+        told = readable(error, Trial, ())  # which begins with a colon, where the whole is at fault
+        raise PlanError(f"{path}: trial{'' if told.startswith(':') else '.'}{told}") from None
+    for place, value in misread(whole, trial):
+        raise PlanError(f"{path}: trial.{place}: this should be a number (got {written(value)})")
+    for use in trial.uses():
+        use._folder = str(path.parent.absolute())
+    if trial.arm and trial.arm not in names:
+        raise PlanError(f"{path}: trial.arm: no arm is called {trial.arm!r}. {suggest(trial.arm, names)}")
+    nodes = next((arm.plan.node for arm in arms if trial.arm in ("", arm.name)), None)
+    if nodes is None:
+        return None
+    if trial.node and trial.node not in nodes:
+        raise PlanError(f"{path}: trial.node: no node is called {trial.node!r}. {suggest(trial.node, nodes)}")
+    if trial.node and not nodes[trial.node].helped_by:
+        raise PlanError(f"{path}: trial.node: nobody helps to judge {trial.node!r}: name a node that has `helped_by`")
+    return trial
 
 
 def read_toml(path: Path) -> tuple[Raw, str]:

@@ -6,11 +6,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from rrm.blocks import Block, Text
+from rrm.errors import PlanError
 from rrm.records import Case, Exhibit, Feedback, Item, Query, Record
 from rrm.seed import Seed
 
@@ -263,6 +265,16 @@ class Room(NamedTuple):
     """By subtask, who speaks in the exhibits."""
 
 
+class Seat(NamedTuple):
+    """One of several raters in a trial, and what falls to them."""
+
+    rater: int
+    cases: Sequence[Case]
+    """In the order in which they are to be judged."""
+    seconds: Sequence[float | None]
+    """The budget of time for each; None: what they want."""
+
+
 class Evaluator(Component):
     """The paper's user: judges cases, yielding each feedback as it arrives, for a person may stop half way."""
 
@@ -299,6 +311,23 @@ class Evaluator(Component):
     def how_to_go_on(self, folder: Path) -> str:
         """What whoever runs the plan is told to do where cases of the run in that folder still wait."""
         return "run the same command again to go on."
+
+    def within(self, seconds: float) -> Self:
+        """This evaluator, with so much time for each judgement. Raises PlanError if it knows no time."""
+        raise PlanError(
+            f"evaluator {self.name()!r} knows no time: leave trial.seconds out, or let others judge (trial.people)"
+        )
+
+    def judge_seats(self, task: Task, seats: Sequence[Seat], *, seed: Seed) -> Iterator[Feedback]:
+        """Feedback of several raters, each on their own cases alone; those who judge at the same time may do so here.
+        No case is in two seats: of the same item and answers, each seat has a case of its own."""
+        for seat in seats:
+            done = 0
+            for seconds, part in groupby(zip(seat.seconds, seat.cases, strict=True), key=lambda one: one[0]):
+                cases = [case for _, case in part]
+                user = self if seconds is None else self.within(seconds)
+                yield from user.judge(task, cases, seed=seed.at("rater", seat.rater), done=done)
+                done += len(cases)
 
     def judgements(self, shown: int) -> int:
         """How many judgements it makes of a case with so many answers, at most: for what a plan will cost."""

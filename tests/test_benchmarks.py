@@ -19,6 +19,7 @@ RUNS = {
     "graph": ["--nodes", "50", "--repeats", "1"],
     "level": ["--sets", "effort.cases=4", "effort.rounds=1", "effort.exam=8", *TINY],
     "start": ["--repeats", "1"],
+    "trials": ["--small", "--trials", "2", "--candidates", "--people", "usual"],
     "gridworlds": ["--worlds", "containment", "--steps", "1024", "--iterations", "1", "--repeats", "1"],
     "ablation": [
         "not what a step led to",

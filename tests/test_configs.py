@@ -42,6 +42,7 @@ def test_all_are_found() -> None:
         "minimax.toml",
         "people.toml",
         "permutation_power.toml",
+        "trial.toml",
     ], "a study was added or taken away: say so here"
 
 

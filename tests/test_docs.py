@@ -18,7 +18,7 @@ from rrm import build
 from rrm.cli import app
 from rrm.cli.new import new
 from rrm.job import jobs
-from rrm.plan import Cast, Effort, Gate, HelpedBy, NodePlan, Spot, Study, Term
+from rrm.plan import Cast, Effort, Expected, Gate, HelpedBy, NodePlan, Spot, Study, Term, Trial, TrialArm
 from rrm.records import Record
 from rrm.registry import (
     ASSISTANTS,
@@ -184,7 +184,10 @@ def test_plans_load(block: Block, workshop: Path, monkeypatch: pytest.MonkeyPatc
         assert arms
 
 
-KEYS = {"Effort": Effort, "Gate": Gate, "Spot": Spot, "Cast": Cast, "Node": NodePlan, "Help": HelpedBy, "Term": Term}
+KEYS = {
+    "Effort": Effort, "Gate": Gate, "Spot": Spot, "Cast": Cast, "Node": NodePlan, "Help": HelpedBy, "Term": Term,
+    "Trial": Trial, "TrialArm": TrialArm, "Expected": Expected,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KEYS)

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, ClassVar
 
 import pytest
-from rich.cells import cell_len
+from hostile import MUST_NOT_SURVIVE
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -731,60 +731,12 @@ def test_page_that_cannot_be_written(study: Store, tmp_path: Path) -> None:
         report(study).write_html(tmp_path / "nowhere" / "report.html")
 
 
-HOSTILE = [
-    "<script>alert(1)</script>", "</pre><script src=//evil.example/x.js></script>", "<img src=x onerror=alert(1)>",
-    "\"><svg onload=alert(1)>", "'><a href='javascript:alert(1)'>x</a>", "</title><script>1</script>",
-    "</style><style>*{display:none}</style>", "{{ 7*7 }}{% raw %}", "{{ cycler.__init__.__globals__ }}",
-    "[red]markup[/red] [link=file:///etc/passwd]x[/link]", "[/]", "\x1b[2J\x1b[H\x1b]0;owned\x07",
-    "\x1b]8;;http://evil.example\x1b\\click\x1b]8;;\x1b\\", "\x9b31mred", "\r\rjudged right\r", "\x00\x01\x08\x7f",
-    "\u202egnorw si siht\u202c", "\u2066\u2067\u2068\u2069\u200f\u061c", "a\u200bb\u200d\ufeffc", "\u2028\u2029",
-    "\U000e0041\U000e0042", "Z\u0334\u0335\u0336" + "\u0337" * 500, "x" * 1_000_000, "\n" * 50_000, "&lt;b&gt;&#60;",
-    "<!-- ", "]]>", "data:text/html,<script>1</script>", "<meta http-equiv=refresh content=0;url=http://evil.example>",
-    "\ud800 lone", "<base href=//evil.example>", "<iframe srcdoc='<script>1</script>'>", "\u3164\u115f", "",
-]  # fmt: skip
-BIDI = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\U000e0000-\U000e007f]")
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def hostile(store: Store) -> Iterator[None]:
-    for i, text in enumerate(HOSTILE):
-        text = text.encode("utf-8", "replace").decode()  # the record is UTF-8: no lone surrogate gets into it
-        bad = Exhibit(title=text, text=text, agent=text, query=helped("1", "1").query)
-        c = case("1", text + "A", "1", exhibits=(bad, Exhibit(kind="critique", text=text)))
-        key = keyed(f"k{i}")
-        store.append(key, "0/cases", [c])
-        store.append(key, "0/feedback", [said(c, i % 2)])
-        store.append(key, "0/answers/0", [bad])
-        store.append(key, "exam", [exam("round-0", "0123")])
-        name = text[:3000]
-        store.append("study", "arms", [arm(name, i, {"whole": f"k{i}"}, **{name: name})])
-        yield
-
-
-def test_hostile_text_is_inert_everywhere(store: Store, tmp_path: Path) -> None:
-    list(hostile(store))
-    found = report(store)
-    text = html(found, tmp_path / "report.html")
-    checked(text)
-    assert not BIDI.search(text)
-    assert not CONTROL.search(text)
-    assert "49" not in re.findall(r"<pre[^>]*>([^<]*)</pre>", text)
-    assert "&lt;script&gt;alert(1)" in text
-    assert "‹U+202E›" in text
-    assert len(text) < 2_000_000
-    screen = printed(found, force_terminal=False)
-    assert not BIDI.search(screen)
-    assert not CONTROL.search(screen)
-    assert "[red]markup" in screen
-    assert max(map(cell_len, screen.splitlines())) <= 100  # combining marks take no room
-
-
 def test_hostile_node_names_are_inert_in_pictures() -> None:
     names = ["</text><script>alert(1)</script>", "a\u202eb", "$x^2$", "n" * 500]
     drawn = TaskGraph({n: Echo() for n in [*names, "top"]}, {"top": {"half": names[0], "rest": names[1]}})
     for text in (picture.graph_svg(drawn), picture.graph_svg(drawn, standalone=False)):
         assert "<script" not in text
-        assert not BIDI.search(text)
+        assert not MUST_NOT_SURVIVE.search(text)
         assert Page(text).open == []
 
 

@@ -28,6 +28,7 @@ MAY_ASK = {
     "rrm/report/second.py": "a report, of `rrm rejudge`",
     "rrm/report/truth.py": "a report",
     "rrm/report/shown.py": "a report",
+    "rrm/report/trial.py": "a report",
     "rrm/testing.py": "the contract of tasks",
     "rrm/evaluators/oracle.py": "the evaluator `oracle`",
     "rrm/control.py": "the reward `stated`",

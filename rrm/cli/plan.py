@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rrm.job import Job
+    from rrm.plan import Study
     from rrm.records import Arm
     from rrm.store import Store
 
@@ -86,10 +87,14 @@ def plan(
     total: dict[str, Any] = {name: sum(getattr(c, name) for c in cost.values()) for name in counts}
     total |= {"nodes": len(stale), "cpu_seconds": sum(known.values()) if len(known) == len(spent) else None}
     total |= {"seconds": whole, "workers": count}
+    trial = sized(study)
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "out": str(folder), "nodes": entries, "total": total}, indent=1))
+        more = {"trial": trial} if trial else {}
+        typer.echo(json.dumps({"schema": 1, "out": str(folder), "nodes": entries, "total": total, **more}, indent=1))
         return
     _print(entries, total, folder)
+    if trial:
+        _print_trial(trial)
 
 
 def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folder: Path) -> None:
@@ -139,6 +144,64 @@ def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folde
             f"{total['workers']} at once (from {from_}; starting up apart)."
         )
     console.print(Text(inert("\n".join(lines))))
+
+
+def sized(study: Study) -> dict[str, Any] | None:
+    """What the trial of a study asks of people, and what it would see, if they are as is expected."""
+    if study.trial is None:
+        return None
+    from rrm.conduct import prepare
+    from rrm.trial.people import People
+    from rrm.trial.power import WANTED, Size, detectable, needed, power, raters_needed
+
+    trial = study.trial
+    people = People(**trial.expect.model_dump())
+    size = Size(trial.raters, trial.cases, trial.of or trial.cases, len(trial.cells))
+    cases, raters = needed(people, size), raters_needed(people, size)
+    return {
+        "node": prepare(study).node.name,
+        "cells": [arm.name if s is None else f"{arm.name}, {s:g} s" for arm, s in trial.cells],
+        "raters": trial.raters,
+        "cases": trial.cases,
+        "different_cases": size.of,
+        "judgements": size.judgements,
+        "expected": trial.expect.model_dump(),
+        "power": power(people, size),
+        "power_wanted": WANTED,
+        "detectable": detectable(people, size),
+        "cases_needed": cases and cases.cases,
+        "different_cases_needed": cases and cases.of,
+        "judgements_needed": cases and cases.judgements,
+        "raters_needed": raters and raters.raters,
+        "judgements_with_these": raters and raters.judgements,
+    }
+
+
+def _print_trial(trial: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
+    from rrm.inert import inert
+
+    expected, share = trial["expected"], f"{trial['power_wanted']:.0%}"
+    uplift, least = 100 * expected["uplift"], trial["detectable"]
+    cells = ", ".join(trial["cells"])
+    lines = [
+        f"Trial of help at {trial['node']} ({cells}): {trial['raters']:,} raters x {trial['cases']:,} cases = "
+        f"{trial['judgements']:,} judgements. An uplift of {uplift:+.0f} points would be seen with a probability of "
+        f"{trial['power']:.2f}"
+        + (f"; the least that is seen in {share} of such trials is {100 * least:.0f} points." if least else "."),
+    ]
+    ways = []
+    if trial["cases_needed"]:
+        ways.append(f"{trial['judgements_needed']:,} judgements by these raters ({trial['cases_needed']:,} cases each)")
+    if trial["raters_needed"]:
+        ways.append(f"{trial['judgements_with_these']:,} by {trial['raters_needed']:,} raters of as many cases each")
+    needs = " or ".join(ways) or "more raters who differ less: no number of these is enough"
+    lines.append(
+        f"To see it in {share} of trials takes {needs}. This expects that people alone are right in "
+        f"{expected['baseline']:.0%}; [trial] expect says what else."
+    )
+    results().print(Text(inert("\n".join(lines))))
 
 
 def _about(seconds: float | None) -> str:

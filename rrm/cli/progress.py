@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,21 @@ def telling(wanted: Sequence[Job], store: Store, *, quiet: bool) -> Iterator[Pro
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:
         yield _Bars(stale, bars, _Lines(stale, bars.console))
+
+
+@contextmanager
+def judging(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """What to hand to `rrm.conduct.conduct`: at its beginning and end, it says how many judgements are made."""
+    console, last = Console(stderr=True, highlight=False, markup=False, emoji=False, quiet=quiet), [0, 0]
+
+    def told(done: int, of: int) -> None:
+        if of and last[1] == 0:
+            console.print(Text(f"trial: {done} of {of} judgements are made"))
+        last[:] = done, of
+
+    yield told
+    if last[1]:
+        console.print(Text(f"trial: {last[0]} of {last[1]} judgements"))
 
 
 def described(job: Job) -> str:

@@ -38,13 +38,15 @@ def run(
     rrm run configs/gridworlds.toml --arm recursive --node off-switch
     rrm run runs/small                      # given a run's folder: go on with what is recorded there
 
-    What is trained already is kept: change a node, and only it and what it helps is trained again. Ends by printing
+    What is trained already is kept: change a node, and only it and what it helps is trained again. Where the plan has a
+    [trial], it is done when all nodes are trained. Ends by printing
     the report's tables; the page with everything is OUT/report.html.
     """
     from rrm.build import refuse_another
     from rrm.build import run as train
-    from rrm.cli.progress import telling
+    from rrm.cli.progress import judging, telling
     from rrm.cli.report import publish
+    from rrm.conduct import conduct, prepare
     from rrm.errors import GateFailed
     from rrm.job import jobs, recorded
     from rrm.plan import Study
@@ -60,6 +62,8 @@ def run(
         study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
         study = study.of_nodes(node) if node else study
         wanted, arms = jobs(study)  # before the folder is made: a plan that is wrong leaves none behind
+        if study.trial is not None:
+            prepare(study)
         store = Store(folder_for(plan, out, fast=fast))
         refuse_another(store, arms)
     files = {file for arm in study.arms for file in arm.plan.files()}  # its code runs anyway; an older record's may not
@@ -68,6 +72,8 @@ def run(
     try:
         with telling(wanted, store, quiet=quiet) as progress:
             train(study, store, progress=progress, workers=workers)
+        with judging(quiet=quiet or study.trial is None) as told:
+            conduct(study, store, progress=told)
     except GateFailed:
         publish(store, trust=files)  # what was trained up to there is worth reading
         raise

@@ -69,6 +69,10 @@ class Valuing(Erring):
         """How many steps of work that takes, where the task counts them."""
         return None
 
+    def time_of(self, work: int) -> float | None:
+        """How many seconds so much work takes, where time is simulated."""
+        return None
+
     def check(self, task: Task) -> None:
         form = self.settings.feedback
         if form in STEP_FORMS and not task.moves(task.sample(Seed(0).rng())):
@@ -144,7 +148,7 @@ class Valuing(Erring):
                 said = self._say_better(case, shown, values, at, slips=self._slips(number, at))
             else:
                 said = self._say(case, values, at, slips=self._slips(number, at))
-            yield said if work is None else said.model_copy(update={"work": work})
+            yield said if work is None else said.model_copy(update={"work": work, "seconds": self.time_of(work)})
 
     def _say(self, case: Case, values: Sequence[float], at: Seed, *, slips: bool) -> Feedback:
         form, count, name = self.settings.feedback, len(values), self.name()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from pydantic import Field
 
@@ -22,6 +23,9 @@ class Simulated(Valuing):
         """Gamma: the last exhibit is always read; each before it is overlooked with probability 1 - gamma ** d, where
         d is its distance from the last. (B-Pref's myopic teacher discounts a clip's early steps; so this one forgets
         what it was told first.)"""
+        step_seconds: float | None = Field(default=None, gt=0)
+        """How long a step of work takes: then a budget of time (a trial's) bounds the work too, and the time of each
+        judgement is recorded, where the task counts its work. None: time is not simulated."""
 
     settings: Settings
 
@@ -29,6 +33,16 @@ class Simulated(Valuing):
         if self.settings.myopic < 1 and len(case.exhibits) > 1:
             case = self._as_remembered(case, seed)
         return task.estimate(case, budget=self.settings.budget)
+
+    def within(self, seconds: float) -> Self:
+        each = self.settings.step_seconds
+        if each is None:
+            return super().within(seconds)
+        budget = min(self.settings.budget, int(seconds / each))
+        return type(self)(self.settings.model_copy(update={"budget": budget}))
+
+    def time_of(self, work: int) -> float | None:
+        return None if self.settings.step_seconds is None else work * self.settings.step_seconds
 
     def work(self, task: Task, case: Case) -> int | None:
         return task.work(case, budget=self.settings.budget)

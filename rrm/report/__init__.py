@@ -17,6 +17,8 @@ from rrm.registry import in_file, located
 from rrm.report.gap import RewardGap
 from rrm.report.reading import Reading
 from rrm.report.study import GraphOf, Run, Study, growth, performance_share, work_of, work_with_helpers
+from rrm.report.trial import Tried, trials
+from rrm.report.trial import to_json as trial_json
 from rrm.report.verdict import Verdict, limits, verdicts
 from rrm.spot import agreement, recall
 from rrm.store import Store
@@ -70,6 +72,8 @@ class Report:
         self.study, self._store = study, store
         self.verdicts: list[Verdict] = verdicts(study)
         """What the figures show, in sentences, in order of level."""
+        self.trials: list[Tried] = trials(study, store)
+        """Trials of help that were done, or begun."""
 
     @classmethod
     def from_store(
@@ -113,20 +117,22 @@ class Report:
             },
             "verdicts": [{"node": v.node, "setting": v.setting, "kind": v.kind, "text": v.text} for v in self.verdicts],
             "limits": limits(study),
+            **({"trial": [trial_json(t) for t in self.trials]} if self.trials else {}),
         }
 
     def print(self, console: Console) -> None:
         """The tables and the verdicts, for a console of 100 columns or more."""
-        from rrm.report.terminal import show
+        from rrm.report.terminal import show, show_trials
 
         show(self.study, self.verdicts, console)
+        show_trials(self.trials, console)
 
     def write_html(self, path: Path) -> None:
         """One page that needs nothing else. Raises StoreError if it cannot be written; then no half page is left."""
         from rrm.report.html import page
         from rrm.report.shown import shown
 
-        text = page(self.study, self.verdicts, shown(self.study, self._store), self.title)
+        text = page(self.study, self.verdicts, shown(self.study, self._store), self.title, self.trials)
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")

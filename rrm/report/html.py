@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rrm.figures import bounds, number, signed
+from rrm.figures import amount, bounds, number, signed
 from rrm.gate import AGREES
 from rrm.inert import inert
 from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval, temperature_at_bound
@@ -31,6 +31,8 @@ from rrm.report.study import (
     mean_of,
     spots,
 )
+from rrm.report.trial import Tried
+from rrm.report.trial import shown as shown_trials
 from rrm.report.verdict import NEGLIGIBLE, SMALL, Verdict, limits
 from rrm.spot import agreement, recall
 
@@ -38,7 +40,7 @@ _ORDER = {RECURSIVE: 0, UNASSISTED: 1, ORACLE: 2}
 """Arms that every study has keep their colours from page to page."""
 
 
-def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: str) -> str:
+def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: str, tried: Sequence[Tried] = ()) -> str:
     """The whole page. Names and texts are inert, and the template escapes them."""
     arms = study.arms()
     shades = _colours(arms)
@@ -54,6 +56,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
         sheets=[_sheet(sheet, shades) for sheet in sheets(study)],
         curves=_curves(study, arms, shades),
         gaps=_gaps(study, arms),
+        trials=shown_trials(tried),
         cases=list(cases),
         limits=[short(text, 600) for text in limits(study)],
         min_gap=number(MIN_GAP),
@@ -209,7 +212,7 @@ def _sheet(sheet: Sheet, shades: dict[str, int]) -> dict[str, Any]:
     def told(name: str, f: Figure | None) -> dict[str, str] | None:
         if f is None:
             return None
-        return {"mean": _count(f.mean) or "", "bounds": ""} if name in sheet.counts else {
+        return {"mean": amount(f.mean), "bounds": ""} if name in sheet.counts else {
             "mean": number(f.mean), "bounds": bounds(f)
         }  # fmt: skip
 
@@ -250,7 +253,7 @@ def _row(name: str, runs: Sequence[Run], node: str, colour: int) -> dict[str, An
         "calibration": _average([g.calibration_error for g in results]),
         "temperature": _temperature([g.temperature for g in results]),
         "counts": [
-            _count(mean_of(runs, node, get))
+            None if (mean := mean_of(runs, node, get)) is None else amount(mean)
             for get in (
                 lambda r: r.judgements, lambda r: r.gate_judgements, lambda r: r.spot_judgements,
                 lambda r: r.helper_questions, lambda r: r.helper_distinct, lambda r: r.cpu,
@@ -303,7 +306,3 @@ def _temperature(found: Sequence[float | None]) -> str | None:
     sign = {-1: "≤ ", 1: "≥ "}[ends.pop()] if len(ends) == 1 else ""
     mean = _average(found)
     return None if ends or mean is None else sign + mean
-
-
-def _count(x: float | None) -> str | None:
-    return None if x is None else (f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}")

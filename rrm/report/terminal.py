@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rrm.figures import bounds, number
+from rrm.figures import amount, bounds, number
 from rrm.measure import Figure, Share
 from rrm.picture import short
 from rrm.report.measures import Sheet, sheets
 from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of, spots
+from rrm.report.trial import COLUMNS, Tried, cells, columns
 from rrm.report.verdict import Verdict, limits
 
 _ARMS = 3
@@ -41,6 +42,31 @@ def show(study: Study, said: Sequence[Verdict], console: Console) -> None:
     _say(said, console)
     for text in limits(study):
         console.print(Text.assemble(("  ! ", "yellow"), short(text, 400)))
+
+
+def show_trials(tried: Sequence[Tried], console: Console) -> None:
+    """What trials of help found."""
+    for trial in tried:
+        alike = f"; of {trial.alike} the truth makes no difference" if trial.alike else ""
+        many = f"{trial.judged:,} of {trial.planned:,} judgements{alike}"
+        table = _table(f"Trial of help, {short(trial.node, 30)} ({short(trial.arm, 30)}): {many}")
+        names = _apart((arm.name for arm in trial.result.arms), 14)
+        table.add_column("help", no_wrap=True, min_width=_widest(names))
+        there = columns(trial.result.arms)
+        for i in there:
+            table.add_column(COLUMNS[i], justify="right")
+        for arm in trial.result.arms:
+            row = [cells(arm)[i] for i in there]
+            told = (Text.assemble(one, (f" {interval}" if interval else "", "dim")) for one, interval in row)
+            table.add_row(Text(names[arm.name]), *(_unbroken(text) for text in told))
+        console.print(table)
+        for words in trial.words:
+            console.print(Text(f"  • {short(words, 400)}"))
+
+
+def _unbroken(text: Text) -> Text:
+    text.no_wrap = True
+    return text
 
 
 def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
@@ -218,4 +244,4 @@ def _mean(f: Figure | None) -> Text:
 def _count(x: float | None) -> Text:
     if x is None:
         return Text("–", style="dim")
-    return Text(f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}")
+    return Text(amount(x))

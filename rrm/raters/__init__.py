@@ -1,0 +1,1 @@
+"""Several people who judge the same: how far they agree, who can be relied on, and who was not looking."""
