@@ -381,10 +381,10 @@ class Study:
     arms: Sequence[ArmPlan]
     fast: bool = False
     """At the small size of [fast], at which nothing is found out."""
-    trial: Trial | None = None
-    """A trial of help, once the nodes are trained."""
     partly: bool = False
     """Some of the plan's nodes were left out."""
+    trial: Trial | None = None
+    """A trial of help, once the nodes are trained."""
 
     @classmethod
     def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
@@ -437,10 +437,10 @@ class Study:
                     _checked(whole[""], path, str(path))
                     plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
                 found.append(ArmPlan(name, varied, plan, unchanged))
-        return cls(title, found, fast, _trial([raw, *every], found, changes, path))
+        return cls(title, found, fast, trial=_trial([raw, *every], found, changes, path))
 
     def of_nodes(self, names: Sequence[str]) -> Study:
-        """These nodes and those that they need, without a trial. Raises PlanError if one of them is nowhere."""
+        """These nodes and those that they need alone. Raises PlanError if one of them is nowhere."""
         known = {name: None for arm in self.arms for name in arm.plan.node}
         for name in names:
             if name not in known:
@@ -454,7 +454,8 @@ class Study:
             if needed:
                 few = {name: node for name, node in arm.plan.node.items() if name in needed}
                 arms.append(replace(arm, plan=arm.plan.model_copy(update={"node": few})))
-        return replace(self, arms=arms, partly=True, trial=None)
+        there = self.trial is not None and any(self.trial.node in arm.plan.node for arm in arms)
+        return replace(self, arms=arms, partly=True, trial=self.trial if there else None)
 
 
 def _as_said(_: Raw, after: Raw) -> Raw:
