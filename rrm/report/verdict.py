@@ -311,13 +311,17 @@ def limits(study: Study) -> list[str]:
 
 def _newer(study: Study) -> Iterator[str]:
     """Which arms have a plan that was begun after the one told here, and how far it is."""
+    alike: dict[str, list[str]] = {}
     for name in dict.fromkeys(n.arm.name for n in study.newer):
         begun = [n for n in study.newer if n.arm.name == name]
         trained, nodes = sum(n.trained for n in begun), sum(len(n.arm.nodes) for n in begun)
-        seeds = ", ".join(map(str, sorted({n.arm.seed for n in begun})))
+        seeds = sorted({n.arm.seed for n in begun})
+        at = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        alike.setdefault(f"({at}) is begun and not finished, {trained} of its {nodes} nodes trained", []).append(name)
+    for state, names in alike.items():
         yield (
-            f"A newer plan of {name} (seed {seeds}) is begun and not finished, {trained} of its {nodes} nodes trained: "
-            "what is told here is of the one before it, which was trained to its end."
+            f"A newer plan of {', '.join(names)} {state}: what is told here is of the one before it, which was "
+            "trained to its end."
         )
 
 
