@@ -123,6 +123,7 @@ OTHERS = {
         plan=st.dictionaries(TEXT, TEXT),
         nodes=st.dictionaries(TEXT, TEXT),
     ),
+    "Rejudged": st.builds(records.Rejudged, node=TEXT, evaluator=st.dictionaries(TEXT, st.integers() | TEXT), key=TEXT),
     "Text": st.builds(Text, text=TEXT),
     "Code": st.builds(Code, text=TEXT, language=TEXT),
     "Table": st.builds(Table, columns=st.lists(TEXT).map(tuple), rows=st.lists(st.lists(TEXT).map(tuple)).map(tuple)),

@@ -36,6 +36,7 @@ for (const form of all("form.verdict")) {
   form.addEventListener("submit", (event) => {
     if (sent) { event.preventDefault(); return; }
     sent = true;
+    if (clock) tick();
     form.elements.seconds.value = spent.toFixed(3);
   });
 }
