@@ -10,14 +10,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rrm import __version__
 from rrm.asking import drive
 from rrm.control import StepTerm
 from rrm.errors import PlanError
+from rrm.exchange.imported import Source, judgements
 from rrm.faults import blamed
-from rrm.identity import identity
+from rrm.identity import contents_of, identity
 from rrm.node import Node
 from rrm.plan import Effort, NodePlan, Plan, Use
 from rrm.records import Case, Response
@@ -29,9 +31,11 @@ from rrm.registry import (
     REWARD_TERMS,
     REWARD_TRAINERS,
     SELECTIONS,
+    beside,
 )
 from rrm.roles import Assistant, GivenTerm, PolicyTrainer, Task, Wrapper
 from rrm.seed import Seed
+from rrm.testing import check_splits
 
 LOGIC = 3
 """Version of the level loop itself: raised when a change of it would give other results from the same plan."""
@@ -60,6 +64,9 @@ def _needs(node: NodePlan) -> set[str]:
 
 def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: int) -> Node:
     spec, where = plan.node[name], f"node.{name}.cast"
+    if not type(task).__module__.startswith("rrm_tasks."):  # whoever wrote it may not have held it to its contract
+        with _said_at(f"node.{name}.task"):
+            check_apart(type(task), task.settings.model_dump_json())
     cast = spec.cast
     agent = cast.assistant.build(ASSISTANTS, f"{where}.assistant")
     if isinstance(agent, Wrapper):
@@ -79,10 +86,12 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
     for role in ("selection", "reward", "policy"):
         with _said_at(f"{where}.{role}"):
             parts[role].check(task, agent)
-    if parts["reward"].needs_judgements and not spec.effort.asks:
+    with _said_at(f"node.{name}.judged"):
+        judged = [_source(beside(file, plan.folder), task) for file in spec.judged]
+    if parts["reward"].needs_judgements and not spec.effort.asks and not judged:
         raise PlanError(
             f"node.{name}.effort.cases: 0 asks nobody, and reward {cast.reward.use!r} learns from judgements: "
-            "write 1 or more"
+            f"write 1 or more, or name files of judgements in node.{name}.judged"
         )
     with _said_at(f"{where}.terms"):
         terms = [(t, t.build(REWARD_TERMS, f"{where}.terms").of(task)) for t in cast.terms]
@@ -102,11 +111,14 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         "parts": {k: identity(v) for k, v in parts.items() if edges or k != "protocol"},
         "terms": [[t.weight, t.shaping, identity(c)] for t, c in terms],
         "effort": spec.effort.model_dump(exclude=_unused(spec.effort, edges)),
-        "gate": spec.gate.model_dump(exclude={"on_fail"}) | {"off": spec.gate.on_fail == "off"},
-        # what is checked of nobody, or not at all, is no part of it
-        **({"spot": spec.spot.model_dump(exclude={"on_fail"})} if spec.spot.on and edges else {}),
+        # where nobody stands at a gate, what it would ask changes nothing
+        "gate": {"off": True} if spec.gate.on_fail == "off" else spec.gate.model_dump(exclude={"on_fail"}),
+        # Nothing learns from spot checks: what they find is held against the plan's shares when it is read. How many
+        # there are is part of it, for they are part of what is asked; not where nobody is checked.
+        **({"spot": spec.spot.items} if spec.spot.on and edges else {}),
         "helped_by": {s: [h.key, *map(identity, wraps)] for s, (h, wraps) in edges.items()},
         "start": start.key if start else None,
+        **({"judged": [source.content for source in judged]} if judged else {}),
     }
     return Node(
         name=name,
@@ -120,8 +132,31 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
         terms=given,
         helpers={s: (h, functools.partial(_wrap, task=h.task, wraps=wraps)) for s, (h, wraps) in edges.items()},
         start=start,
+        judged=judged,
         **parts,
     )
+
+
+def _source(file: str, task: Task) -> Source:
+    """A file of judgements, every row of it checked: once for all arms and seeds whose task is the same."""
+    path = Path(file)
+    known = file, contents_of(path), json.dumps(identity(task))
+    if known not in _ROWS:
+        _ROWS[known] = sum(1 for _ in judgements(path, task))
+    return Source(path, known[1], _ROWS[known])
+
+
+_ROWS: dict[tuple[str, str, str], int] = {}
+"""How many rows a file of judgements has, by its path, what is in it, and the task that it was checked against."""
+
+
+@functools.lru_cache(maxsize=256)
+def check_apart(of: type[Task], settings: str) -> None:
+    """Raise PlanError where a task asks the same in training and held out. Once for all arms and seeds."""
+    try:
+        check_splits(of(of.Settings.model_validate_json(settings)))
+    except AssertionError as error:
+        raise PlanError(str(error)) from None
 
 
 def _check_terms(policy: PolicyTrainer, terms: Sequence[GivenTerm]) -> None:

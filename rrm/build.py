@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rrm.errors import GateFailed, RrmError, StoreError, Unfinished
+from rrm.inert import inert
 from rrm.job import Job, assemble_node, is_published, jobs
 from rrm.plan import Study
 from rrm.records import Arm, GateResult, SpotResult, slots
-from rrm.spot import told
+from rrm.spot import rejudged, told
 from rrm.store import Store
+from rrm.trial.record import ASKED, NODE, TrialAsked
 from rrm.worker import Progress, cores, pool, train
 
 
@@ -25,13 +27,18 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
     """Train whatever is stale, level by level, as many nodes at once as there are workers (default: cores).
 
     Raises Unfinished where cases wait for a person (nodes that do not need them are trained first), GateFailed where
-    a plan says to stop there, StoreError if another run holds the folder.
+    a plan says to stop there, StoreError if another run holds the folder, or another study stands in it.
     """
     wanted, arms = jobs(study)
     with alone(store.folder):
         # of an arm that is recorded with several plans, the last one counts
-        latest = {slot[-1].id for slot in slots(store.read("study", "arms", Arm).values())}
+        before = refuse_another(store, arms)
+        latest = {slot[-1].id for slot in slots(before)}
         store.append("study", "arms", [a for a in arms if a.id not in latest])
+        asked = TrialAsked(plan=None, folder="") if study.trial is None else study.trial.asked()
+        known = list(store.read(NODE, ASKED, TrialAsked).values())
+        if asked != (known[-1] if known else TrialAsked()):
+            store.append(NODE, ASKED, [asked])
         for job in wanted:
             if is_published(store, job.key):
                 store.tidy_agents(job.key, "published")
@@ -44,6 +51,23 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
             scheduler.in_this_process()
         else:
             scheduler.in_processes(count)
+
+
+def refuse_another(store: Store, arms: Sequence[Arm]) -> list[Arm]:
+    """The recorded arms. Raises StoreError where another study stands in the folder: their reports would be one, and
+    mean nothing.
+
+    A study that was changed is the same as long as its title is, or its nodes are.
+    """
+    before = list(store.read("study", "arms", Arm).values())
+    titles, nodes = ({a.title for a in before if a.title}, {frozenset(a.nodes) for a in before})
+    if before and not any(a.title in titles or frozenset(a.nodes) in nodes for a in arms):
+        other = inert(before[-1].title or ", ".join(before[-1].nodes), 100)
+        raise StoreError(
+            f"{store.folder}: another study stands in this folder ({other}). Give another --out; "
+            "a plan that was changed counts as the same study while its title, or the names of its nodes, stay"
+        )
+    return before
 
 
 @contextmanager
@@ -105,10 +129,14 @@ class _Scheduler:
 
     def _check_spots(self, job: Job) -> None:
         """Of a node that arms share, some of which go on where a helper cannot be trusted, the others do not."""
-        results = self._store.read(job.key, "spot", SpotResult).values() if job.spot_stops else ()
-        if failed := [r for r in results if not r.trusted]:
-            self._barred |= {(arm, job.key) for arm in job.spot_stops}
-            self._stopped.append(GateFailed(f"{job.name} ({job.spot_stops[0]}): {told(failed[0])}"))
+        results = list(self._store.read(job.key, "spot", SpotResult).values()) if job.spot_stops else []
+        for arm, needed in job.spot_stops:
+            for subtask in dict.fromkeys(r.subtask for r in results):
+                held = rejudged([r for r in results if r.subtask == subtask], needed)
+                if failed := [r for r in held if not r.trusted]:
+                    if not any((one, job.key) in self._barred for one, _ in job.spot_stops):  # told once
+                        self._stopped.append(GateFailed(f"{job.name} ({arm}): {told(failed[0])}"))
+                    self._barred.add((arm, job.key))
 
     def _finish(self, job: Job, error: RrmError | None) -> None:
         if error is not None:

@@ -9,6 +9,8 @@ RrmError
 │   └── MissingWeights     ... an agent's files are gone or damaged
 ├── ComponentError         a component broke the contract of its role    (exit 1)
 ├── GateFailed             an agent was not good enough to help others   (exit 1)
+├── Refused                what a rater sent cannot be taken as it is    (exit 1)
+│   └── TooLate            ... for it was said already, or the case is no longer theirs
 └── Unfinished             cases still wait for a person                 (exit 3)
 """
 
@@ -54,6 +56,14 @@ class ComponentError(RrmError):
 
 class GateFailed(RrmError):
     """An agent did not pass its gate, and the plan says to stop there."""
+
+
+class Refused(RrmError):
+    """What a rater sent cannot be taken as it is."""
+
+
+class TooLate(Refused):
+    """It was said already, or the case is no longer theirs."""
 
 
 @contextmanager

@@ -43,6 +43,9 @@ def exam(
     that there is; where there is no finite set of them, in each round of the answer given, and of the one in the exam
     `first` (None: this one). Of a reward that knows the truth (a control) nothing is told: a record holds no truth."""
     items = _items(node.task, node.effort.exam, node.seed.at("exam"))
+    if node.effort.curve is not None:  # so that fewer of them are a fair draw, and the first of them
+        node.seed.at("exam", "order").shuffle(items)
+        items = items[: node.effort.examined(last=last)]
     if isinstance(agent, Tree):
         items = items[:SCORED]
     texts = agent.respond(items, n=1, seeds=[node.seed.at("exam", i) for i in range(len(items))]) if items else []

@@ -14,6 +14,10 @@ from rrm.roles import Assistant, Judged, RewardModel
 from rrm.seed import Seed
 from rrm.training.feedback import choices, compares, favourites
 
+AGREES = "no other answer better, and at least half of those shown worse"
+"""What a user finds of an answer that it agrees with: several may be right, but where it can hardly tell them apart, it
+agrees with none (`rrm.training.feedback.favourites`)."""
+
 HANDFUL = 5
 """Answers that a person is shown beside the agent's at the gate, at least."""
 
@@ -21,8 +25,8 @@ HANDFUL = 5
 def stand_at_gate(hearing: Hearing, number: int, agent: Assistant, reward: RewardModel) -> GateResult:
     """Have the user judge the agent's answers to fresh held-out items, beside other answers to them.
 
-    *Agreement* is the share of the items that the user judged (an abstention is no verdict) on which the user finds no
-    other answer better than the agent's, and most of them worse. *Recall* looks at those whose best answer, to the
+    *Agreement* is the share of the items that the user judged (an abstention is no verdict) on which it agrees with the
+    agent's answer, as `AGREES` says. *Recall* looks at those whose best answer, to the
     user, is not the most common one (the faults, where most is fine), and is the share of them on which the agent gave
     it: an agent that always says the usual thing has none.
     The same judgements, which no training sees, give the reward model's calibration.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from rrm.asking import Helper, Helpers, Wave, ask_all
 from rrm.errors import ComponentError, Unfinished
 from rrm.node import Node, published
-from rrm.records import FEEDBACK, Case, Exhibit, Feedback
-from rrm.roles import Judged, Task
+from rrm.records import FEEDBACK, Case, Exhibit, Feedback, GateResult
+from rrm.roles import Judged, Known, Room, Task
 from rrm.seed import Seed
 from rrm.store import Store
 
@@ -69,11 +69,12 @@ class Hearing:
         node, place = self.node, {case.id: i for i, case in enumerate(cases)}
         done: dict[int, Feedback] = self.store.read(self.key, f"{stream}/feedback", FEEDBACK)
         waiting = [case for i, case in enumerate(cases) if i not in done]
+        user = node.evaluator.heard_in(Room(self.store.folder, self.key, known(node, self.store)))
         if waiting:
             told = len(done)
             with self.clock("judge"):
                 batch: list[tuple[int, Feedback]] = []
-                for feedback in node.evaluator.judge(node.task, waiting, seed=seed, done=told):
+                for feedback in user.judge(node.task, waiting, seed=seed, done=told):
                     where = place.get(feedback.case)
                     if where is None or where in done:
                         raise ComponentError(f"{node.evaluator.name()!r} judged a case that it was not given, or twice")
@@ -88,7 +89,7 @@ class Hearing:
         if missing := len(cases) - len(done):
             raise Unfinished(
                 f"{node.name}, {_which(stream)}: {missing} of {len(cases)} cases still wait for a verdict. What was "
-                "judged is kept: run the same command again to go on."
+                f"judged is kept: {user.how_to_go_on(self.store.folder)}"
             )
         return [(case, done[i]) for i, case in enumerate(cases)]
 
@@ -99,6 +100,18 @@ def serving(node: Node, store: Store) -> dict[str, Helper]:
         subtask: Helper(helper.name, wrap(published(helper, store).assistant), _question(node.task, subtask))
         for subtask, (helper, wrap) in node.helpers.items()
     }
+
+
+def known(node: Node, store: Store) -> dict[str, Known]:
+    """By subtask, who helps to judge a node's answers, and how each did at its own gate."""
+    found = {}
+    for subtask, (helper, _) in node.helpers.items():
+        results = list(store.read(helper.key, "gate", GateResult).values())
+        last = results[-1] if results else None
+        found[subtask] = Known(
+            helper.name, helper.level, helper.task, last.checked if last else 0, last.agreed if last else 0
+        )
+    return found
 
 
 def _which(stream: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from rrm.assemble import assemble
-from rrm.errors import StoreError
+from rrm.errors import PlanError, RrmError, StoreError
 from rrm.inert import inert
 from rrm.node import Node
-from rrm.plan import Plan, Study
-from rrm.records import Arm
+from rrm.plan import ArmPlan, Plan, Spot, Study, Trial
+from rrm.records import Arm, slots
+from rrm.registry import in_file
 from rrm.store import Store
+from rrm.trial.record import ASKED, NODE, TrialAsked
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class Job:
     """Labels of the arms that share it."""
     stops: tuple[str, ...] = ()
     """Those of them that go no further if it fails its gate."""
-    spot_stops: tuple[str, ...] = ()
-    """Those of them that go no further than where its spot checks find a helper that cannot be trusted."""
+    spot_stops: tuple[tuple[str, Spot], ...] = ()
+    """Those of them that go no further than where its spot checks find a helper that cannot be trusted, and what each
+    needs."""
 
 
 def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
@@ -41,7 +45,9 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             varied=dict(said.varied),
             seed=said.plan.seed,
             plan=said.plan.model_dump(mode="json"),
+            base=dict(said.base),
             title=study.title,
+            fast=study.fast,
             nodes={name: node.key for name, node in nodes.items()},
         )
         arms.append(arm)
@@ -50,7 +56,7 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
             before = found.get(node.key)
             job = before or Job(node.key, name, said.plan, needs, ())
             stops = (arm.label,) if node.gate.on_fail == "stop" else ()
-            spot_stops = (arm.label,) if node.spot.on and node.spot.on_fail == "stop" else ()
+            spot_stops = ((arm.label, node.spot),) if node.spot.on and node.spot.on_fail == "stop" else ()
             found[node.key] = replace(
                 job,
                 arms=(*job.arms, arm.label),
@@ -72,6 +78,48 @@ def plan_of(arm: Arm) -> Plan:
             "of rrm, or altered. Read it with that version, or run the plan again: the newest plan of an arm counts."
         )
     return plan
+
+
+def recorded(store: Store, *, trust: bool = False) -> Study:
+    """The study that a record holds: the newest plan of each arm. Raises StoreError if there is none, and PlanError
+    if it names code in a file and nobody said to `trust` it."""
+    newest = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
+    if not newest:
+        raise StoreError(f"{store.folder}: no arm of a study is in this record yet: `rrm run PLAN` trains one")
+    plans = [ArmPlan(arm.name, arm.varied, plan_of(arm)) for arm in newest]
+    asked = list(store.read(NODE, ASKED, TrialAsked).values())
+    trial = Trial.recorded(asked[-1]) if asked else None
+    uses = [use.use for use in trial.uses()] if trial else []
+    strange = sorted({file for arm in plans for file in arm.plan.files()} | {use for use in uses if in_file(use)})
+    if strange and not trust:
+        raise PlanError(
+            f"{store.folder}: the record names code in a file, {strange[0]!r}, which would be run: if you trust it, "
+            "say so with --trust"
+        )
+    return Study(newest[0].title, plans, trial=trial)
+
+
+def people_of(store: Store, *, trust: bool = False, besides: Collection[str] = ()) -> set[str]:
+    """The keys of a record's nodes, and those of trials that wait for people (`besides`). Raises RrmError where no
+    person judges any of them in a browser, or all is done."""
+    study = recorded(store, trust=trust)
+    wanted, _ = jobs(study)
+    asked = [job for job in wanted if any(user.use == PEOPLE for user in job.plan.users(job.name))]
+    if not asked and not besides:
+        used = sorted({job.plan.node[job.name].cast.evaluator.use for job in wanted})
+        raise PlanError(
+            f"{store.folder}: nobody is asked in a browser here: its evaluators are {', '.join(used)}. Cast "
+            f'evaluator = "{PEOPLE}" in the plan, and run it'
+        )
+    if not besides and all(is_published(store, job.key) for job in wanted):
+        raise RrmError(
+            f"{store.folder}: this run is finished: nothing waits to be judged. `rrm report` says what it found"
+        )
+    return {job.key for job in wanted} | set(besides)
+
+
+PEOPLE = "people"
+"""The evaluator whose cases wait on a desk."""
 
 
 def is_published(store: Store, key: str) -> bool:

@@ -88,6 +88,32 @@ def lay(whole: Raw, change: Raw, where: str = "", taken: Taken | None = None) ->
     return merge({**whole, "node": nodes}, rest)
 
 
+OFF: Mapping[tuple[str, str], object] = {
+    ("effort", "cases"): 0,
+    ("effort", "first_cases"): 0,
+    ("effort", "exam"): 0,
+    ("gate", "on_fail"): "off",
+    ("spot", "on_fail"): "off",
+}
+"""What is switched off, at which value."""
+
+
+def still_off(before: Raw, after: Raw) -> Raw:
+    """A spread plan after [fast] was laid over it, in which nothing is on that was off before: an arm that asks nobody,
+    or stands at no gate, would be another arm."""
+    nodes = dict(after["node"])
+    for name, old in before["node"].items():
+        kept: Raw = {}
+        for (table, key), off in OFF.items():
+            of = old.get(table)
+            given = of.get(key) if isinstance(of, dict) else None
+            asks_nobody = key == "first_cases" and given is None and isinstance(of, dict) and of.get("cases") == 0
+            if (given == off and not isinstance(given, bool)) or asks_nobody:
+                kept.setdefault(table, {})[key] = off
+        nodes[name] = merge(nodes[name], kept)
+    return {**after, "node": nodes}
+
+
 def _of_families(change: Raw, of: Mapping[str, str], where: str) -> dict[str, Raw]:
     """By node, what a change says of its family. Raises PlanError for a family that there is not."""
     said = table_in(change, "family", where)

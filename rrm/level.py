@@ -13,8 +13,10 @@ from time import process_time
 from rrm.errors import ComponentError, GateFailed, told_of
 from rrm.exam import baselines, exam
 from rrm.gate import stand_at_gate
+from rrm.given import given
 from rrm.hearing import Hearing, Watch, serving
 from rrm.node import Node, Published, load, prepared, published, save
+from rrm.plan import Spot
 from rrm.records import Case, Exam, GateResult, Item, Response
 from rrm.roles import Assistant, Judged, RewardModel, SoFar, Turn
 from rrm.seed import Seed
@@ -36,9 +38,9 @@ class Level:
         store: Store,
         watch: Watch = lambda stage, done, of, words: None,
         *,
-        stops: bool = False,
+        stops: Sequence[Spot] = (),
     ) -> None:
-        """With `stops`, the level ends where spot checks find a helper that cannot be trusted."""
+        """The level ends where spot checks find a helper that cannot be trusted by any of what `stops` needs."""
         self.node, self.store, self._told, self._stops = node, store, watch, stops
         self._seconds: dict[str, float] = {}
         self.hearing = Hearing(node, node.key, store, serving(node, store), watch, self._clock)
@@ -59,7 +61,8 @@ class Level:
         agent, reward = self._beginning()
         saved = self._newest_round()
         examined = {done.moment: done for done in self.store.read(node.key, "exam", Exam).values()}
-        judged: list[Judged] = []
+        with self._clock("record"):
+            judged = given(node, self.store)
         rounds, number = node.effort.rounds, 0
         while number < rounds:
             turn = Turn(number, rounds, fresh=node.start is None)
@@ -169,7 +172,7 @@ class Level:
                 result = check.of_round(number, cases)
             words = told(result)
             self.watch("spot" if result.trusted else "alarm", number, self.node.effort.rounds, words)
-            if self._stops and not result.trusted:
+            if self._stops and not any(check.trusted_by(needed) for needed in self._stops):
                 raise GateFailed(
                     f"{words}. Train {result.helper} better, or mend what stands before it; or set "
                     'spot = "warn" to go on regardless.'

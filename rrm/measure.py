@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from statistics import NormalDist, fmean
@@ -199,7 +200,7 @@ def agreement(feedback: Feedback, truths: Sequence[float | None]) -> tuple[float
     if isinstance(feedback, Preference):
         said = [(0, 1, feedback.first_better)]
     elif isinstance(feedback, Ranking):
-        said = _pairs(feedback)
+        said = pairs_of(feedback)
     else:
         return 0.0, 0
     right, asked = 0.0, 0
@@ -212,7 +213,8 @@ def agreement(feedback: Feedback, truths: Sequence[float | None]) -> tuple[float
     return right, asked
 
 
-def _pairs(ranking: Ranking) -> list[tuple[int, int, float]]:
+def pairs_of(ranking: Ranking) -> list[tuple[int, int, float]]:
+    """(i, j, P(i is better)) of the pairs that a ranking judges: ties inside the last of several tiers are none."""
     across = [(i, j, 1.0) for above, below in combinations(ranking.tiers, 2) for i in above for j in below]
     tied = ranking.tiers[:-1] if len(ranking.tiers) > 1 else ranking.tiers
     return across + [(i, j, 0.5) for tier in tied for i, j in combinations(tier, 2)]
@@ -277,6 +279,24 @@ def majority(right_answers: Iterable[Iterable[str]]) -> str | None:
 def coverage(shown: Mapping[str, bool]) -> Figure | None:
     """The share of asked items among whose shown answers, in any round, the right one stood."""
     return wilson(sum(shown.values()), len(shown))
+
+
+# -- two users held against each other --------------------------------------------------------------------------------
+
+
+def kappa(said: Iterable[tuple[int, int]]) -> float | None:
+    """How far two users agree beyond chance, given what each said of the same things: -1, 0 (a tie) or 1.
+
+    Scott's pi (1955), of which Krippendorff's alpha is the form for many: chance is that two draws from what both said
+    are the same. 1: always the same; 0: as chance has it; None: there is nothing to compare, or all that both ever say
+    is one thing.
+    """
+    pairs = list(said)
+    counts = Counter(mark for pair in pairs for mark in pair)
+    chance = sum((n / counts.total()) ** 2 for n in counts.values())
+    if len(counts) < 2:
+        return None
+    return (sum(a == b for a, b in pairs) / len(pairs) - chance) / (1 - chance)
 
 
 # -- calibration ------------------------------------------------------------------------------------------------------

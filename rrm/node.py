@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+from rrm.exchange.imported import Source
 from rrm.plan import Effort, Gate, Spot
 from rrm.records import Exhibit, Query
 from rrm.roles import (
@@ -48,6 +49,8 @@ class Node:
     helpers: Mapping[str, tuple[Node, Callable[[Assistant], Assistant]]] = field(default_factory=dict)
     """Subtask to the node that serves it, and what wraps its agent on the way."""
     start: Node | None = None
+    judged: Sequence[Source] = ()
+    """Files of what was judged elsewhere."""
 
     @property
     def level(self) -> int:

@@ -6,9 +6,9 @@ import itertools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
@@ -16,10 +16,11 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
-from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, merge, only, several, spread, table_in
+from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, merge, only, several, spread, still_off, table_in
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
+from rrm.trial.record import TrialAsked
 
 C = TypeVar("C", bound=Component)
 
@@ -28,6 +29,9 @@ IN_A_FILE = ("cast", "effort", "gate", "spot", "family", "arm", "vary", "fast", 
 
 APART = ("arm", "vary", "fast", "trial")
 """Those of them that are no part of any node."""
+
+MAY_VARY = ("seed", "node", "cast", "effort", "gate", "spot", "family")
+"""Keys in which arms may be run at several values."""
 
 MOST = 10_000_000
 """What any size may be: more is a slip of the pen, and would fill the disk before it is noticed."""
@@ -85,7 +89,8 @@ class Effort(Record):
 
     rounds: int = Field(default=1, ge=1, le=MOST)
     cases: int = Field(default=32, ge=0, le=MOST)
-    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements."""
+    """Cases judged in a round; 0: nobody is asked, which is refused for rewards that learn from judgements, unless some
+    are judged elsewhere."""
     first_cases: int | None = Field(default=None, ge=0, le=MOST)
     """Cases judged in the first round, where that is another number."""
     frozen_after: int | None = Field(default=None, ge=1, le=MOST)
@@ -97,6 +102,12 @@ class Effort(Record):
     """How long a sampled helper's answer is shared."""
     exam: int = Field(default=1000, ge=0, le=MOST)
     """Held-out items that the agent answers after each round, for reports."""
+    curve: int | None = Field(default=None, ge=0, le=MOST)
+    """After the rounds before the last, so many of them, where that is fewer: enough for a curve."""
+
+    def examined(self, *, last: bool) -> int:
+        """Held-out items that are answered after the last round, or one before it."""
+        return self.exam if last or self.curve is None else min(self.exam, self.curve)
 
     @property
     def asks(self) -> bool:
@@ -117,7 +128,7 @@ class Gate(Record):
     items: int = Field(default=100, ge=1, le=MOST)
     """Held-out items on which the user judges the agent's answer beside others."""
     agreement: float = Field(default=0.9, ge=0, le=1)
-    """Share of items on which the user must find the agent's answer the best."""
+    """Share of items on which the user must agree with the agent's answer (`rrm.gate.AGREES`)."""
     recall: float = Field(default=0.5, ge=0, le=1)
     """Share of the uncommon answers that the agent must find."""
     extra_rounds: int = Field(default=0, ge=0, le=MOST)
@@ -136,7 +147,7 @@ class Spot(Record):
     items: int = Field(default=0, ge=0, le=MOST)
     """Answers of each helper that are checked in a round; 0: none."""
     agreement: float = Field(default=0.9, ge=0, le=1)
-    """Share of the answers than which its user should find no other better."""
+    """Share of the answers with which its user should agree, as at a gate."""
     recall: float = Field(default=0.75, ge=0, le=1)
     """Share of the uncommon answers that it should find."""
 
@@ -236,6 +247,24 @@ class Trial(Record):
             raise ValueError(f"nobody can judge {self.cases} of {self.of} cases without judging one twice: raise `of`")
         return self
 
+    def asked(self) -> TrialAsked:
+        """As the record keeps it."""
+        named = any(in_file(use.use) for use in self.uses())
+        return TrialAsked(plan=self.model_dump(mode="json"), folder=next(self.uses())._folder if named else "")
+
+    @classmethod
+    def recorded(cls, asked: TrialAsked) -> Self | None:
+        """The trial that a record asks for, if any. Raises PlanError if this rrm cannot read it."""
+        if asked.plan is None:
+            return None
+        try:
+            found = cls.model_validate(asked.plan)
+        except ValidationError as error:
+            raise PlanError(f"the recorded trial cannot be read: {readable(error, cls, ())}") from None
+        for use in found.uses():
+            use._folder = asked.folder
+        return found
+
     @property
     def cells(self) -> list[tuple[TrialArm, float | None]]:
         """Every arm with every budget of time: what judgements are assigned to."""
@@ -257,10 +286,17 @@ class NodePlan(Record):
     """Subtask to the node whose agent serves it. Leave one out to study its absence."""
     start: str | None = None
     """The node whose weights (agent and reward model) training starts from."""
+    judged: tuple[str, ...] = ()
+    """Files of what was judged elsewhere, which it learns from before it asks anybody."""
     cast: Cast = Field(default_factory=Cast)
     effort: Effort = Effort()
     gate: Gate = Gate()
     spot: Spot = Spot()
+
+    @field_validator("judged", mode="before")
+    @classmethod
+    def _one_will_do(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("helped_by", mode="before")
     @classmethod
@@ -339,6 +375,8 @@ class ArmPlan:
     name: str
     varied: Mapping[str, Any]
     plan: Plan
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """The nodes of the plan as they are without what the arm changes in them, and without what varies."""
 
 
 @dataclass(frozen=True)
@@ -347,6 +385,8 @@ class Study:
 
     title: str
     arms: Sequence[ArmPlan]
+    fast: bool = False
+    """At the small size of [fast], at which nothing is found out."""
     trial: Trial | None = None
     """A trial of help, once the nodes are trained."""
 
@@ -368,6 +408,9 @@ class Study:
         for table in [raw, *every]:
             vary = {k: v for k, v in vary.items() if k not in dict(leaves(table))}
             vary |= dict(leaves(table_in(table, "vary", path)))
+        for key in vary:
+            if (head := key.partition(".")[0]) not in MAY_VARY:
+                raise PlanError(f"{path}: vary.{key}: there is no such key here. {suggest(head, [*MAY_VARY])}")
         changes = table_in(raw, "arm", path) or {"run": {}}
         for name in arms:
             if name not in changes:
@@ -380,24 +423,41 @@ class Study:
             change = {k: v for k, v in table.items() if k not in ("vary", "trial")}
             where, known = (str(path), whole) if number < len(small) else ("--set", laid)
             taken = Taken(known.values(), path.parent)
+            off = still_off if number < len(small) else _as_said
             whole, laid = (
-                {name: lay(arm, change, where, taken) for name, arm in some.items()} for some in (whole, laid)
+                {name: off(arm, lay(arm, change, where, taken)) for name, arm in some.items()} for some in (whole, laid)
             )
         taken, found = Taken(whole.values(), path.parent), []
+        unchanged = _base(whole[""], path)
         for name, arm in laid.items():
             for values in itertools.product(*(several(v, f"{path}: vary.{k}") for k, v in vary.items())):
                 varied, one = dict(zip(vary, values, strict=True)), arm
                 for key, value in varied.items():
                     one = lay(one, only(key, value), f"{path}: vary", taken)
                 varied.pop("seed", None)
-                found.append(
-                    ArmPlan(
-                        name,
-                        varied,
-                        Plan.from_raw(_at_home({k: v for k, v in one.items() if k != "family"}, path), str(path)),
-                    )
-                )
-        return cls(title, found, _trial([raw, *every], found, changes, path))
+                try:
+                    plan = _checked(one, path, str(path))
+                except PlanError:  # told where it is said: in [vary], in the arm, or for all
+                    _checked(whole[""], path, str(path))
+                    plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
+                found.append(ArmPlan(name, varied, plan, unchanged))
+        return cls(title, found, fast, _trial([raw, *every], found, changes, path))
+
+
+def _as_said(_: Raw, after: Raw) -> Raw:
+    return after
+
+
+def _base(raw: Raw, path: Path) -> dict[str, Any]:
+    """The plan that arms change, as the record keeps it; empty where it is none without them."""
+    try:
+        return _checked(raw, path, str(path)).model_dump(mode="json", include={"node"})
+    except PlanError:
+        return {}
+
+
+def _checked(raw: Raw, path: Path, where: str) -> Plan:
+    return Plan.from_raw(_at_home({k: v for k, v in raw.items() if k != "family"}, path), where)
 
 
 def _trial(tables: Sequence[Raw], arms: Sequence[ArmPlan], names: Raw, path: Path) -> Trial | None:
@@ -435,8 +495,7 @@ def read_toml(path: Path) -> tuple[Raw, str]:
         text = path.read_text(encoding="utf-8-sig")  # some editors write a mark of their own before it
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        near = [str(p) for p in sorted(path.parent.glob("*.toml")) if p.name != "pyproject.toml"]
-        raise PlanError(f"there is no plan {str(path)!r}. {suggest(str(path), near)}") from None
+        raise PlanError(f"there is no plan {str(path)!r}. {plans_near(path)}") from None
     except IsADirectoryError:
         raise PlanError(f"{str(path)!r} is a folder; name a .toml file in it") from None
     except UnicodeDecodeError:
@@ -449,6 +508,14 @@ def read_toml(path: Path) -> tuple[Raw, str]:
         raise PlanError(f"{path} is not valid TOML: {error}") from None
     first = text.lstrip().split("\n", 1)[0]
     return raw, first.lstrip("# ").strip() if first.startswith("#") else path.stem
+
+
+def plans_near(path: Path) -> str:
+    """Which plans there are where one is missing: one of that name in `configs`, or what stands beside it."""
+    named = Path("configs") / f"{path.stem.replace('-', '_')}.toml"
+    if named != path and named.is_file():
+        return f"Did you mean {str(named)!r}?"
+    return suggest(str(path), [str(p) for p in sorted(path.parent.glob("*.toml")) if p.name != "pyproject.toml"])
 
 
 def _at_home(raw: Raw, path: Path) -> Raw:
@@ -480,7 +547,12 @@ def _at_home(raw: Raw, path: Path) -> Raw:
             return {k: homed(v, k) for k, v in value.items()}
         return value
 
-    nodes = homed(raw["node"])
+    def with_files(table: Raw) -> Raw:
+        files = table.get("judged", [])
+        files = [files] if isinstance(files, str) else files
+        return table | ({"judged": [near(f) if isinstance(f, str) else f for f in files]} if files else {})
+
+    nodes = {name: with_files(table) for name, table in cast(Raw, homed(raw["node"])).items()}
     return {**raw, "node": nodes, "folder": str(folder)} if relative else raw
 
 

@@ -61,7 +61,10 @@ def prune(store: Store) -> None:
 def _unique(arm: Arm, name: str) -> bool:
     """Where it is not known, yes: the code of a file that a record names is not run to find out."""
     try:
-        users = plan_of(arm).users(name)
+        plan = plan_of(arm)
+        users = plan.users(name)
+        if plan.node[name].judged:  # read from a file, which may be gone
+            return True
         if any(in_file(use.use) for use in users):
             return True
         evaluators = [use.build(EVALUATORS, name) for use in users]

@@ -315,7 +315,7 @@ class GateResult(Record):
     checked: int
     """Held-out items on which the user, with the level's own help, judged the agent's answer beside others."""
     agreed: int
-    """Items on which the user found no other answer better than, or as good as, the agent's."""
+    """Items on which the user agreed with the agent's answer, as `rrm.gate.AGREES` says."""
     faults: int
     """Checked items whose best answer, to the user, is not the most common one."""
     found: int
@@ -341,7 +341,7 @@ class SpotResult(Record):
     checked: int
     """Answers, of those that were drawn from all, which the user judged beside others."""
     agreed: int
-    """Those of them than which the user found no other answer better, or as good."""
+    """Those of them with which the user agreed, as `rrm.gate.AGREES` says."""
     faults: int
     """Checked answers, also chosen ones, to questions whose best answer, to the user, is not the most common one."""
     found: int
@@ -361,8 +361,13 @@ class Arm(Record):
     seed: int
     plan: dict[str, JsonValue]
     """The arm's whole plan, as `Plan.model_validate` takes it."""
+    base: dict[str, JsonValue] = {}
+    """The plan that the arm changes: arms of one base differ in what the study compares, and in nothing else. Empty
+    where it is not known."""
     title: str = ""
     """The plan's: its first comment line."""
+    fast: bool = False
+    """Run at the small size of the plan's [fast] table, at which nothing is found out."""
     nodes: dict[str, str]
     """Node name to node key: where its records stand. Arms that agree up to a node share its key."""
 
@@ -375,6 +380,17 @@ class Arm(Record):
     def slot(self) -> str:
         """What it is known by: recorded arms of one slot are one arm, with an earlier plan and with later ones."""
         return json.dumps([self.name, self.seed, self.varied], sort_keys=True)
+
+
+class Rejudged(Record):
+    """That the cases of a node were put before another evaluator: an entry of the stream ("study", "rejudged")."""
+
+    node: str
+    """Key of the node whose cases they are."""
+    evaluator: dict[str, JsonValue]
+    """The other one, as a plan would name it."""
+    key: str
+    """Where what it said stands, in streams that are called as the node's own."""
 
 
 def slots(arms: Iterable[Arm]) -> list[list[Arm]]:

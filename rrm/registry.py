@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -67,6 +68,10 @@ class Registry(Generic[C]):
             path, _, attribute = name.rpartition(":")
             return self._checked(_attribute(_module_at(Path(path)), attribute, name), name)
         names = self.names()
+        if name.endswith(".py"):
+            raise UnknownComponent(
+                f"{name!r} is a file: name its class too, as in {f'{name}:{class_in(Path(name))}'!r}"
+            )
         if name not in names:
             raise UnknownComponent(f"no {self.kind} is called {name!r}. {suggest(name, names)}")
         if names[name] != "built in":
@@ -105,6 +110,12 @@ class Registry(Generic[C]):
                 f"{name!r} is not a {self.kind}: it should be a subclass of rrm.{self.base.__name__}"
             )
         return value
+
+
+def class_in(path: Path) -> str:
+    """The first class of a file of Python, which is not run to find out; "MyClass" where there is none."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return next(iter(re.findall(r"^class (\w+)\(", text, re.MULTILINE)), "MyClass")
 
 
 def in_file(name: str) -> bool:

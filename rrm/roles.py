@@ -95,6 +95,10 @@ class Task(Component):
     measure: ClassVar[Literal["accuracy", "mean"]] = "accuracy"
     """What reports make of `truth`: the share of answers whose truth is 1, or the mean."""
 
+    shares: ClassVar[frozenset[str]] = frozenset()
+    """Which of its `measures` are shares: 0 or 1 of each answer. Reports give them Wilson's interval; all others count
+    as worths, whatever values they happen to have."""
+
     several_right: ClassVar[bool] = False
     """Whether more than one answer of the finite answer set may be right."""
 
@@ -248,6 +252,29 @@ class Seat(NamedTuple):
     """The budget of time for each; None: what they want."""
 
 
+class Known(NamedTuple):
+    """A helper, as far as whoever hears it may know it."""
+
+    name: str
+    level: int
+    task: Task
+    checked: int = 0
+    """On so many held-out items its own user judged its answers, at its gate…"""
+    agreed: int = 0
+    """…and on so many found none better."""
+
+
+class Room(NamedTuple):
+    """Where cases are heard: what an evaluator needs that lays them before people elsewhere."""
+
+    folder: Path
+    """The run's."""
+    key: str
+    """Of the node under which what is said is recorded."""
+    helpers: Mapping[str, Known]
+    """By subtask, who speaks in the exhibits."""
+
+
 class Evaluator(Component):
     """The paper's user: judges cases, yielding each feedback as it arrives, for a person may stop half way."""
 
@@ -256,6 +283,10 @@ class Evaluator(Component):
 
     interactive: ClassVar[bool] = False
     """Whether it needs the terminal: then nodes are trained one after the other, in the main process."""
+
+    person: ClassVar[bool] = False
+    """Whether a person judges elsewhere, as at a browser: nothing waits for them, but their time is what a plan
+    costs, and they are told before they judge anew, as people at the terminal are."""
 
     asks_truth: ClassVar[bool] = False
     """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
@@ -266,6 +297,20 @@ class Evaluator(Component):
     def seated(self, node: str, level: int) -> Self:
         """This evaluator, told where in the graph it judges: for what a person is shown, never for the judgement."""
         return self
+
+    @classmethod
+    def is_person(cls) -> bool:
+        """Whether a person judges, here or elsewhere."""
+        return cls.interactive or cls.person
+
+    def heard_in(self, room: Room) -> Self:
+        """This evaluator, told in which run the cases are heard that it is given next, and who helped there: for those
+        who lay them out elsewhere, never for the judgement."""
+        return self
+
+    def how_to_go_on(self, folder: Path) -> str:
+        """What whoever runs the plan is told to do where cases of the run in that folder still wait."""
+        return "run the same command again to go on."
 
     def within(self, seconds: float) -> Self:
         """This evaluator, with so much time for each judgement. Raises PlanError if it knows no time."""
@@ -359,7 +404,21 @@ class RewardModel(ABC):
         """Write what was learnt into an existing folder: safetensors and JSON, never pickle."""
 
 
-class RewardTrainer(Component):
+class Trainer(Component):
+    """What learns in rounds. What a plan will cost is found by training it in small, and drawing a line."""
+
+    @classmethod
+    def small(cls, scale: int) -> Mapping[str, int]:
+        """The settings that say how long it learns, with little to do: `scale` times as much as at 1."""
+        return {}
+
+    def units(self, turn: Turn) -> int:
+        """How much it does in a round, in units that its time grows with, as optimiser steps; 0: with the cases that
+        were judged."""
+        return 0
+
+
+class RewardTrainer(Trainer):
     """Learns a reward model from feedback."""
 
     needs_judgements: ClassVar[bool] = True
@@ -419,7 +478,7 @@ class GivenTerm(NamedTuple):
         return 0.0 if turn.last else self.weight * (1 - turn.number / (turn.of - 1))
 
 
-class PolicyTrainer(Component):
+class PolicyTrainer(Trainer):
     """Turns an assistant and a reward model into a better assistant, leaving both as they were."""
 
     stepwise: ClassVar[bool] = False

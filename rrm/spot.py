@@ -15,14 +15,15 @@ from rrm.gate import beside_others, tally
 from rrm.hearing import Hearing, serving
 from rrm.measure import Figure, wilson
 from rrm.node import published
+from rrm.plan import Spot
 from rrm.records import Case, Item, SpotResult
 from rrm.roles import Judged
 from rrm.seed import Seed
 
 FEW = 5
-"""Of fewer verdicts no alarm is raised: Wilson's interval is too narrow there. Looked at in each of 23 rounds, a helper
-with whose answers its user agrees 97 times in 100 is then called bad (.9 needed) in 1 run of 200; one that finds 9
-faults in 10 (.75 needed), in 1 of 500; one that is just as good as needed, in 1 of 7."""
+"""Of fewer verdicts no alarm is raised: Wilson's interval is too narrow there. Looked at in each of 23 rounds, with two
+verdicts more each, a helper with whose answers its user agrees 97 times in 100 is then called bad (.9 needed) in 1 run
+of 287; one that finds 9 faults in 10 (.75 needed), in 1 of 552; one that is just as good as needed, in 1 of 7 or 8."""
 
 POOL = 256
 """Of so many of a round's questions, drawn from all, the helper's reward model is asked which are uncommon."""
@@ -46,7 +47,7 @@ class SpotCheck:
         self._agent = hearing.helpers[subtask].assistant
         self._hearing = replace(hearing, node=self._helper, helpers=serving(helper, hearing.store))
         self._judged: dict[str, list[Judged]] = {part: [] for part in PARTS}
-        self._trusted = True
+        self._found: list[SpotResult] = []
 
     def of_round(self, number: int, cases: Sequence[Case]) -> SpotResult:
         """Check some of what the helper said of these cases; record what all checks up to here come to.
@@ -67,6 +68,10 @@ class SpotCheck:
         for part, said in judged.items():
             self._judged[part] += said
         return self._result(f"round-{number}")
+
+    def trusted_by(self, needed: Spot) -> bool:
+        """Whether the helper could be trusted so far by other shares than this node's own."""
+        return all(result.trusted for result in rejudged(self._found, needed))
 
     def _stream(self, number: int, part: str) -> str:
         return f"spot-{number}/{self._subtask}/{part}"
@@ -125,16 +130,27 @@ class SpotCheck:
             recall_needed=needed.recall,
             trusted=True,
         )
-        self._trusted = self._trusted and not any(short for _, short in _shares(result))
-        result = result.model_copy(update={"trusted": self._trusted})
+        self._found.append(result)
+        result = rejudged(self._found, needed)[-1]
         done = store.read(key, "spot", SpotResult).values()
         if not any((r.moment, r.subtask) == (moment, self._subtask) for r in done):
             store.append(key, "spot", [result])
         return result
 
 
+def rejudged(results: Sequence[SpotResult], needed: Spot) -> list[SpotResult]:
+    """What checks of one helper came to, round by round, held against what a plan needs: arms that need other shares
+    are one node, and its record has the counts of all."""
+    found, trusted = [], True
+    for result in results:
+        held = result.model_copy(update={"agreement_needed": needed.agreement, "recall_needed": needed.recall})
+        trusted = trusted and not any(short for _, short in _shares(held))
+        found.append(held.model_copy(update={"trusted": trusted}))
+    return found
+
+
 def agreement(result: SpotResult) -> Figure | None:
-    """Of the helper's answers, the share than which its user found none better; None: none was judged."""
+    """Of the helper's answers, the share with which its user agreed; None: none was judged."""
     return wilson(result.agreed, result.checked)
 
 

@@ -129,6 +129,21 @@ class Store:
             rows = db.execute(wanted).all()
         return self._parsed(rows, node, stream, kind).get(number)
 
+    def scan(
+        self, node: str, stream: str, kind: type[R] | TypeAdapter[R], *, many: int = 1000
+    ) -> Iterator[tuple[int, R]]:
+        """The same one after the other, with `many` of them in memory: for streams of any length."""
+        wanted = select(_records.c.seq, _records.c.id, _records.c.kind, _records.c.body)
+        wanted = wanted.where(_records.c.node == node, _records.c.stream == stream).order_by(_records.c.seq)
+        last = -1
+        while True:
+            with self._explained(), self._reader.connect() as db:
+                rows = db.execute(wanted.where(_records.c.seq > last).limit(many)).all()
+            yield from self._parsed(rows, node, stream, kind).items()
+            if len(rows) < many:
+                return
+            last = rows[-1].seq
+
     def _parsed(self, rows: Sequence[Any], node: str, stream: str, kind: type[R] | TypeAdapter[R]) -> dict[int, R]:
         parse = kind.validate_json if isinstance(kind, TypeAdapter) else kind.model_validate_json
         found: dict[int, R] = {}

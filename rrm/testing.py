@@ -32,10 +32,10 @@ def check_task(task: Task, *, draws: int = 20) -> None:
     Raises AssertionError saying what to mend. It does not judge whether the decomposition is any good.
     """
     _check_settings(task)
-    training, held_out = (_drawn(task, draws, held_out=h) for h in (False, True))
+    training, held_out = check_splits(task, draws=draws)
     same = type(task)(task.settings).sample(Seed(0).at(0).rng()) == training[0]
     _must(same, "two tasks with equal settings draw different items: keep nothing outside the settings")
-    _check_splits(task, training, held_out)
+    _check_listed(task, training, held_out)
     asked = [_check_queries(task, item) for item in training]
     _check_vocabulary(task, [*training, *held_out, *(query.item for queries in asked for query in queries)])
     for number, (item, queries) in enumerate(zip(training, asked, strict=True)):
@@ -44,6 +44,23 @@ def check_task(task: Task, *, draws: int = 20) -> None:
         if number < _CLOSELY:
             _check_estimate(task, item, [*(answers or ["0", "1"])[:10], *HOSTILE], queries)
             _check_show(task, item, answers)
+
+
+def check_splits(task: Task, *, draws: int = 20) -> tuple[list[Item], list[Item]]:
+    """What `task` draws for training and held out, which should have nothing in common. Part of `check_task`.
+
+    Raises AssertionError saying what to mend. A task that lists its items may share them: reports say so.
+    """
+    training, held_out = (_drawn(task, draws, held_out=h) for h in (False, True))
+    if task.items() is None:
+        both = sorted({item.prompt for item in training} & {item.prompt for item in held_out})
+        such = ", ".join(repr(prompt[:60]) for prompt in both[:3])
+        _must(
+            not both,
+            f"sample draws the same items for training and held out, such as {such}: "
+            "keep the splits apart, as `held_out` says, or list the items of both in `items` where there are few",
+        )
+    return training, held_out
 
 
 def check_assistant(assistant: Assistant, task: Task, *, items: int = 6) -> None:
@@ -144,7 +161,7 @@ def _drawn(task: Task, draws: int, *, held_out: bool) -> list[Item]:
     return one
 
 
-def _check_splits(task: Task, training: Sequence[Item], held_out: Sequence[Item]) -> None:
+def _check_listed(task: Task, training: Sequence[Item], held_out: Sequence[Item]) -> None:
     listed = task.items(), task.items(held_out=True)
     _must((listed[0] is None) == (listed[1] is None), "items lists one split and not the other: list both or neither")
     for name, items, drawn in zip(("training", "held-out"), listed, (training, held_out), strict=True):
@@ -153,9 +170,6 @@ def _check_splits(task: Task, training: Sequence[Item], held_out: Sequence[Item]
             _must(len(prompts) == len(items) > 0, f"items lists no {name} item, or one of them twice")
             _must({i.prompt for i in drawn} <= prompts, f"sample drew a {name} item that items does not list")
             _must(all(map(task.accepts, items)), f"accepts refuses a {name} item that items lists")
-    if listed[0] is None:
-        both = {item.prompt for item in training} & {item.prompt for item in held_out}
-        _must(not both, f"held out, and yet drawn for training too: {sorted(both)[:3]}; keep the splits apart")
 
 
 def _check_queries(task: Task, item: Item) -> list[Query]:

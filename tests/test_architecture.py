@@ -24,26 +24,26 @@ ROOT = Path(__file__).parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("seed", "errors", "inert", "records"),
     ("blocks",),
-    ("roles",),
-    ("graph", "asking", "store", "measure"),
+    ("roles", "drawn"),
+    ("graph", "asking", "store", "measure", "desk"),
     ("faults", "raters", "trial"),
     ("control", "figures", "registry", "testing", "picture", "identity", "standing"),
-    ("layering",),
+    ("layering", "exchange"),
     ("plan", "reach"),
     ("models",),
     ("training.feedback", "training.objective"),
     ("training.choice_table",),
     ("protocols", "evaluators", "selection", "training.reward", "training.policy", "training.terms"),
     ("node",),
-    ("tree", "hearing"),
+    ("tree", "hearing", "given"),
     ("exam", "gate"),
     ("spot",),
     ("assemble", "level"),
     ("job",),
     ("worker",),
     ("build",),
-    ("conduct",),
-    ("cost", "report", "prune", "verify"),
+    ("pace", "conduct"),
+    ("cost", "report", "prune", "verify", "rejudge", "web"),
     ("cli",),
     ("__main__",),
 )
@@ -196,7 +196,8 @@ def test_every_public_name_is_where_the_front_door_says() -> None:
     )],
 )  # fmt: skip
 def test_what_needs_no_torch_loads_none(doing: str) -> None:
-    asking = "import sys; print('\\nloaded:', sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
+    heavy = {"torch", "transformers", "sklearn", "fastapi", "uvicorn", "pyarrow", "datasets"}
+    asking = f"import sys; print('\\nloaded:', sorted({heavy} & set(sys.modules)))"
     said = subprocess.run(
         [sys.executable, "-c", f"{doing}\n{asking}"], capture_output=True, text=True, cwd=ROOT, check=True,
         env={"PYTHONPATH": ".:tasks:assistants", "PATH": "/usr/bin:/bin"},

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import sys
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from conftest import ROOT, STUDY, Rrm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrm import build, cost
-from rrm.cost import Rate, Size
+from rrm import build, cost, pace
 from rrm.errors import ComponentError, RrmError
 from rrm.job import assemble_node, jobs
 from rrm.node import Node
+from rrm.pace import Rate, Size
 from rrm.plan import Plan, Study
 from rrm.records import Arm
+from rrm.registry import POLICY_TRAINERS, REWARD_TRAINERS, Registry
+from rrm.roles import Turn
 from rrm.store import Store
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -81,7 +84,7 @@ def test_no_torch_where_no_component_needs_it(study: Path, tmp_path: Path) -> No
 
 # -- what it costs ----------------------------------------------------------------------------------------------------
 
-SIZE = Size(rounds=2, cases=20, steps=40, exams=60, gate=5)
+SIZE = Size(rounds=2, cases=20, reward=40, policy=40, exams=60, gate=5)
 
 
 def test_counting_what_a_node_asks_of_the_evaluator_and_of_helpers(study: Path) -> None:
@@ -97,7 +100,7 @@ def test_counting_what_a_node_asks_of_the_evaluator_and_of_helpers(study: Path) 
 def test_the_time_of_the_first_cases_counts(study: Path) -> None:
     study.write_text(STUDY.replace("cases = 6", "cases = 6, first_cases = 10"))
     (arm,) = Study.load(study).arms
-    assert cost.size(arm.plan, "total").cases == 16
+    assert pace.size(arm.plan, "total").cases == 16
 
 
 COUNTS = ("judgements", "gate_judgements", "helper_questions", "gate_questions")
@@ -142,25 +145,25 @@ def test_a_rated_answer_is_one_judgement(study: Path) -> None:
 @given(st.integers(1, 50), st.floats(0.001, 10))
 def test_time_grows_with_what_there_is_to_do(times: int, each: float) -> None:
     seconds = {"judge": each, "reward": 2 * each, "exam": each / 2, "save": each, "gate": each}
-    more = Size(SIZE.rounds * times, SIZE.cases * times, SIZE.steps * times, SIZE.exams * times, SIZE.gate * times)
-    known = cost.rates([(SIZE, seconds)])
-    assert cost.seconds(known, SIZE) == pytest.approx(sum(seconds.values()))
-    assert cost.seconds(known, more) == pytest.approx(times * sum(seconds.values()))
+    more = Size(*(number * times for number in astuple(SIZE)))
+    known = pace.rates([(SIZE, seconds)])
+    assert pace.seconds(known, SIZE) == pytest.approx(sum(seconds.values()))
+    assert pace.seconds(known, more) == pytest.approx(times * sum(seconds.values()))
 
 
 def test_steps_are_told_apart_from_what_every_round_costs() -> None:
     """Two points: 3 seconds a round for scoring a pool, and a tenth of a second a step."""
-    few, many = (Size(2, 20, steps, 60, 5) for steps in (10, 30))
-    known = cost.rates([(few, {"policy": 6 + 1.0}), (many, {"policy": 6 + 3.0})])
+    few, many = (Size(2, 20, 7, steps, 60, 5) for steps in (10, 30))
+    known = pace.rates([(few, {"policy": 6 + 1.0}), (many, {"policy": 6 + 3.0})])
     assert known["policy"] == pytest.approx(Rate(3.0, 0.1))
-    assert cost.seconds(known, Size(5, 20, 500, 60, 5)) == pytest.approx(15 + 50)
+    assert pace.seconds(known, Size(5, 20, 7, 500, 60, 5)) == pytest.approx(15 + 50)
 
 
 def test_noise_never_makes_an_estimate_negative() -> None:
-    few, many = (Size(2, 20, steps, 60, 5) for steps in (10, 30))
-    assert cost.seconds(cost.rates([(few, {"policy": 5.0}), (many, {"policy": 4.0})]), SIZE) >= 0
-    assert cost.rates([]) == {}
-    assert cost.seconds(cost.rates([(Size(1, 1, 0, 0, 0), {"gate": 1.0})]), SIZE) >= 0
+    few, many = (Size(2, 20, 7, steps, 60, 5) for steps in (10, 30))
+    assert pace.seconds(pace.rates([(few, {"policy": 5.0}), (many, {"policy": 4.0})]), SIZE) >= 0
+    assert pace.rates([]) == {}
+    assert pace.seconds(pace.rates([(Size(1, 1, 0, 0, 0, 0), {"gate": 1.0})]), SIZE) >= 0
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.floats(0.1, 10), min_size=1), st.integers(1, 4))
@@ -182,6 +185,39 @@ def test_what_is_trained_already_takes_no_time() -> None:
     assert cost.elapsed({"b": 2.0}, {"a": [], "b": ["a"]}, 1) == 2.0
 
 
+@pytest.mark.parametrize("registry", [REWARD_TRAINERS, POLICY_TRAINERS])
+def test_every_trainer_is_measured_in_small(registry: Registry[Any]) -> None:
+    """What it says is little is a part of its settings, and grows with the scale as its units do."""
+    for name in registry.names():
+        kind = registry.get(name)
+        assert kind.small(1).keys() <= kind.Settings.model_fields.keys()
+        one, four, whole = (
+            sum(registry.build(name, dict(few)).units(Turn(n, 2)) for n in range(2))
+            for few in (kind.small(1), kind.small(4), {})
+        )
+        assert four == 4 * one, name
+        assert bool(whole) == bool(one) == bool(kind.small(1)), name
+        assert one * 5 <= whole or not whole, f"{name}: measuring it takes as long as a run"
+
+
+def test_an_acting_agent_is_measured_in_small() -> None:
+    study = Study.load(ROOT / "configs" / "gridworlds.toml", arms=["recursive"])
+    plan = study.arms[0].plan
+    small = pace.size(pace._shrunk(plan, 1), "off-switch")
+    whole = pace.size(plan, "off-switch")
+    assert (small.reward, small.policy) == (6, 2), "3 steps and an iteration, in each of 2 rounds"
+    iterations = POLICY_TRAINERS.build("ppo", {}).settings.iterations
+    assert whole.policy == whole.rounds * iterations
+    longer, wider = (
+        Study.load(
+            ROOT / "configs" / "gridworlds.toml", arms=["recursive"], sets=[f"node.off-switch.cast.policy.{one}"]
+        )
+        for one in ("iterations=9", "episodes=64")
+    )
+    shapes = [pace.shape(s.arms[0].plan, "off-switch") for s in (study, longer, wider)]
+    assert shapes[0] == shapes[1] != shapes[2], "its length is no part of what kind of work it is"
+
+
 def test_a_dry_run_measures_every_kind_of_node_and_leaves_nothing(study: Path, rrm: Rrm) -> None:
     before = sorted(study.parent.iterdir())
     shown = json.loads(rrm("plan", study, "--out", study.with_name("out"), "--json").out)
@@ -194,7 +230,7 @@ def test_a_dry_run_measures_every_kind_of_node_and_leaves_nothing(study: Path, r
 def test_what_was_recorded_is_believed_before_a_dry_run(study: Path, rrm: Rrm, monkeypatch: pytest.MonkeyPatch) -> None:
     out = study.with_name("out")
     assert rrm("run", study, "--out", out, "-w", 1).code == 0
-    monkeypatch.setattr(cost, "_measured", lambda study: pytest.fail("measured, though it is on record"))
+    monkeypatch.setattr(cost, "measured", lambda study: pytest.fail("measured, though it is on record"))
     shown = json.loads(rrm("plan", study, "--out", out, "--set", "effort.cases=60", "--json").out)
     assert {n["source"] for n in shown["nodes"]} == {"recorded"}
     assert [n["state"] for n in shown["nodes"]] == ["effort.cases 6 → 60"] * 2
@@ -230,6 +266,7 @@ def test_a_recorded_plan_that_cannot_be_read_is_told_or_left_out(plan: Any, stud
     strange = {**arm.plan, "node": {"other": {"task": "column-sum"}}} if plan is None else plan
     old = arm.model_copy(update={"plan": strange, "nodes": dict.fromkeys(arm.nodes, "0" * 16)})
     store.append("study", "arms", [old])
+    store.save_agent("0" * 16, "published", lambda folder: None)  # so that this plan counts
     told = rrm("report", out)
     assert told.code == 1
     assert told.err.startswith(
@@ -271,3 +308,22 @@ def test_a_plan_is_assembled_anew_each_time_that_its_jobs_are_asked_for(study: P
         keys.append([job.key for job in wanted])
         assert [assemble_node(job).key for job in wanted] == keys[-1]
     assert keys[0] != keys[1]
+
+
+def test_a_folder_holds_one_study(study: Path, rrm: Rrm, tmp_path: Path) -> None:
+    """Two studies in one folder would give one report. What is told from another study is a changed plan."""
+    out, other = tmp_path / "out", tmp_path / "other.toml"
+    assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
+    other.write_text(STUDY.replace("# Sums in two levels, small.", "# Other sums.").replace("total", "sum"))
+    before = list(Store(out).export())
+    run = rrm("run", other, "--out", out, "-w", 1)
+    assert run.code == 1
+    assert run.err == (
+        f"rrm: {out}: another study stands in this folder (Sums in two levels, small.). Give another --out; "
+        "a plan that was changed counts as the same study while its title, or the names of its nodes, stay\n"
+    )
+    assert list(Store(out).export()) == before, "nothing is recorded of it"
+    other.write_text(STUDY.replace("# Sums in two levels, small.", "# Small sums, in two levels."))
+    assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the nodes are the same"
+    other.write_text(STUDY.replace("total", "sum"))
+    assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the title is the same"

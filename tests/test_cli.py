@@ -16,11 +16,13 @@ import pytest
 from conftest import STUDY, Rrm
 
 from rrm import Arm, Item, Response, Store, __version__
+from rrm.assemble import check_apart
 from rrm.cli.templates import TEMPLATES
 from rrm.records import Case, Preference
+from rrm_tasks.column_sum import ColumnSum
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("check", "export", "graph", "list", "new", "plan", "prune", "report", "run", "show", "verify")
+COMMANDS = ("check", "export", "graph", "list", "new", "plan", "prune", "rejudge", "report", "run", "show", "verify")
 COMMAND = [sys.executable, "-c", "from rrm.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in ("", "tasks", "assistants"))}
 
@@ -395,6 +397,47 @@ def test_check_builds_the_nodes_of_every_arm(study: Path, rrm: Rrm) -> None:
     assert "node.total.cast.policy" in said.err
 
 
+MIXED = """
+from rrm import Item, Task
+class Mixed(Task):
+    def sample(self, rng, *, held_out=False):
+        return Item(task="mixed", prompt=rng.choice("abcd"))
+    def estimate(self, case, *, budget):
+        return [float(r.text == case.item.prompt) for r in case.responses]
+    def truth(self, item, text):
+        return float(text == item.prompt)
+"""
+
+
+def test_a_task_of_ones_own_whose_splits_are_not_apart_is_refused(tmp_path: Path, rrm: Rrm) -> None:
+    """Else its "truth on held-out items" would be that of what it was trained on."""
+    (tmp_path / "mixed.py").write_text(MIXED)
+    plan = tmp_path / "mixed.toml"
+    plan.write_text(STUDY.partition("[node.block]")[0] + '[node.one]\ntask = { use = "mixed.py:Mixed" }\n')
+    for command in (["check", plan], ["plan", plan], ["run", plan, "--out", tmp_path / "out"]):
+        said = rrm(*command)
+        assert said.code == 1
+        assert said.err.startswith(
+            "rrm: node.one.task: sample draws the same items for training and held out, such as 'a', 'b', 'c': "
+        )
+        assert said.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    listed = "    def items(self, *, held_out=False):\n        return [Item(task='mixed', prompt=p) for p in 'abcd']\n"
+    (tmp_path / "listed.py").write_text(MIXED + listed)
+    plan.write_text(plan.read_text().replace("mixed.py", "listed.py"))
+    assert rrm("check", plan).code == 0, "of a task that lists its items, reports say that training asks them too"
+
+
+def test_check_holds_the_splits_of_every_task_apart(study: Path, rrm: Rrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = ColumnSum.sample
+    monkeypatch.setattr(ColumnSum, "sample", lambda self, rng, *, held_out=False: sample(self, rng))
+    check_apart.cache_clear()
+    said = rrm("check", study)
+    check_apart.cache_clear()
+    assert said.code == 1
+    assert "node.block.task: sample draws the same items for training and held out" in said.err
+
+
 def test_check_of_a_file_says_how_its_classes_are_named(tmp_path: Path, rrm: Rrm) -> None:
     file = tmp_path / "mine.py"
     file.write_text("raise SystemExit('it was run')\nclass Mine(Task): ...\nclass Other(Task): ...\n")
@@ -608,11 +651,22 @@ def test_a_new_task_can_be_trained_in_levels(rrm: Rrm, tmp_path: Path, monkeypat
 def test_column_sum_runs_at_its_small_size(rrm: Rrm, tmp_path: Path) -> None:
     said = rrm("run", ROOT / "configs" / "column_sum.toml", "--fast", "--out", tmp_path / "out", "-w", 1, "-q")
     assert said.code == 0
-    arms = json.loads(rrm("report", tmp_path / "out", "--json").out)["arms"]
-    assert [a["arm"]["name"] for a in arms] == ["recursive", "unassisted", "oracle"]
+    found = json.loads(rrm("report", tmp_path / "out", "--json").out)
+    assert [a["arm"]["name"] for a in found["arms"]] == ["recursive", "unassisted", "oracle"]
+    assert (found["fast"], found["verdicts"]) == (True, []), (
+        "nothing is concluded from a size at which nothing is learnt"
+    )
+    assert "Small size (--fast): Truth on held-out items" in said.out
+    assert "! This is the small size (--fast)" in said.out
+    assert "•" not in said.out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Small size (--fast): " in page
+    assert page.count("This is the small size (--fast)") == 2, "where verdicts stand, and with what is not shown"
 
 
 def test_a_run_bears_the_title_of_its_plan(study: Path, tmp_path: Path, rrm: Rrm) -> None:
     out = tmp_path / "out"
     assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
-    assert json.loads(rrm("report", out, "--json").out)["title"] == "Sums in two levels, small."
+    found = json.loads(rrm("report", out, "--json").out)
+    assert (found["title"], found["fast"]) == ("Sums in two levels, small.", False)
+    assert found["verdicts"]

@@ -41,3 +41,13 @@ def test_every_item_of_an_exam_is_held_out(task: Task, count: int, asked: int, s
     assert len(taken.prompts) == asked
     assert all(int(prompt) >= 50 for prompt in taken.prompts)
     assert taken.answers == taken.prompts
+
+
+@pytest.mark.parametrize("task", [Split(), Listed()])
+def test_exams_before_the_last_may_be_shorter_and_are_its_beginning(task: Task, study: Path) -> None:
+    node = assemble(Study.load(study).arms[0].plan)["block"]
+    node = replace(node, task=task, effort=Effort(exam=40, curve=12))
+    between, last = exam(node, "round-0", Parrot(), last=False), exam(node, "round-1", Parrot())
+    assert (len(between.prompts), len(last.prompts)) == (12, 40)
+    assert last.prompts[:12] == between.prompts
+    assert sorted(between.prompts) != list(between.prompts), "no listing's own beginning"

@@ -134,7 +134,11 @@ def test_a_run_into_a_folder_of_somebody_else_runs_none_of_their_code(
     """The plan is one's own; the record, with an arm that it does not have, is not."""
     out = tmp_path / "theirs"
     theirs = {"seed": 0, "folder": str(place), "node": {"block": FOREIGN[what]}}
-    Store(out).append("study", "arms", [Arm(name="theirs", seed=0, plan=theirs, nodes={"block": KEY})])
+    Store(out).append(
+        "study",
+        "arms",
+        [Arm(name="theirs", seed=0, plan=theirs, title="Sums in two levels, small.", nodes={"block": KEY})],
+    )
     Store(out).save_agent(KEY, "published", lambda folder: None)
     Store(out).spend(KEY, {"ask": 1.0})
     rrm("plan", study, "--out", out)

@@ -18,13 +18,14 @@ from rich.console import Console
 from test_report import BIDI, arm, checked, html, keyed, publish
 
 from rrm import Block, Case, Exhibit, Frames, Image, Item, Query, Response, Seed, Subtask, Task, Text
+from rrm.drawn import png
 from rrm.evaluators._screen import draw_case
 from rrm.graph import TaskGraph
 from rrm.records import Arm, Preference
 from rrm.registry import TASKS
 from rrm.report import Report
 from rrm.report.film import Notes, Said, marks
-from rrm.report.shown import block, png
+from rrm.report.shown import block
 from rrm.store import Store
 from rrm_tasks.gridworlds import WORLDS, make
 from rrm_tasks.gridworlds.film import board, near

@@ -11,15 +11,16 @@ import pytest
 
 from rrm import Assistant, Item, Seed, Store, Study
 from rrm.assemble import assemble
-from rrm.gate import stand_at_gate
+from rrm.gate import AGREES, stand_at_gate, tally
 from rrm.level import Level
 from rrm.node import Node
 from rrm.plan import Gate
-from rrm.records import GateResult
+from rrm.records import Case, GateResult, Ranking, Response
 from rrm.registry import EVALUATORS
 from rrm.training.reward.tally import Wins
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
 
 
 class Sometimes(Assistant):
@@ -104,3 +105,38 @@ def test_an_abstention_is_no_verdict(tmp_path: Path) -> None:
 def test_who_says_nothing_lets_nothing_pass(tmp_path: Path) -> None:
     result = at_the_gate(tmp_path, "glossary", "word-0", 1.0, skip=1.0)
     assert (result.checked, result.passed) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "agrees"),
+    [
+        (((0,), (1, 2, 3)), True),
+        (((1,), (0, 2, 3)), False),
+        (((0, 1), (2, 3)), True),  # a tie at the top, and half are worse
+        (((1, 2), (0, 3)), False),
+        (((0, 1, 2), (3,)), False),  # hardly told apart
+        (((0, 1, 2, 3),), False),
+    ],
+)
+def test_a_user_agrees_where_nothing_is_better_and_half_is_worse(
+    tiers: tuple[tuple[int, ...], ...], agrees: bool
+) -> None:
+    """As `AGREES` says, which the documents quote."""
+    item = Item(task="t", prompt="p")
+    case = Case(item=item, responses=tuple(Response(item=item.id, text=str(n), sample=n) for n in range(4)))
+    said = tally([(case, Ranking(case=case.id, evaluator="e", tiers=tiers))])
+    assert (said.checked, said.agreed) == (1, agrees)
+
+
+def test_what_agreement_is_is_said_in_the_same_words_everywhere() -> None:
+    page = " ".join((ROOT / "docs" / "design" / "gate.md").read_text().split())
+    assert AGREES in page
+    for folder in ("docs", "rrm"):
+        for path in (p for kind in ("*.md", "*.py", "*.j2") for p in (ROOT / folder).rglob(kind)):
+            text = " ".join(path.read_text().split())
+            for wrong in (
+                "no other answer as good as",
+                "no other answer better than, or as good",
+                "better, or as good",
+            ):
+                assert wrong not in text, path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 from torch import nn
 
-from rrm import Item, MissingWeights, PlanError, RrmError, Seed, Turn
+from rrm import Item, MissingWeights, PlanError, RrmError, Seed, Task, Turn
 from rrm.models import weights
 from rrm.models.learner import TorchAssistant
 from rrm.models.noise import gumbel, uniform
@@ -124,6 +125,36 @@ def test_who_reads_words_asks_for_a_vocabulary_before_anything_is_trained(name: 
         PlanError, match=f"^'{name}' needs a task that says its vocabulary, and 'letter-count' does not"
     ):
         ASSISTANTS.build(name).check(TASKS.build("letter-count"))
+
+
+@pytest.mark.parametrize("name", ["word-transformer", "packed-transformer"])
+def test_a_vocabulary_that_lacks_words_of_prompts_is_refused_before_anything_is_trained(name: str) -> None:
+    """Such a network would read every prompt as the same row of unknown words, and learn nothing, without a word."""
+    bits = Bits(Bits.Settings(words=("x",)))
+    with pytest.raises(PlanError, match=r"^vocabulary of task 'bits' lacks words of its own prompts: '0', '1'") as told:
+        ASSISTANTS.build(name).check(bits)
+    assert "\n" not in str(told.value)
+    with pytest.raises(PlanError, match=r"prompts: '1'\. List every word"):
+        ASSISTANTS.build(name).check(Bits(Bits.Settings(words=("0", "of another level"))))
+    ASSISTANTS.build(name).check(Bits(Bits.Settings(words=("x", "1", "0"))))
+
+
+class Bits(Task):
+    """Prompts of "0" and "1", and the vocabulary that it is told to say."""
+
+    class Settings(Task.Settings):
+        words: tuple[str, ...]
+
+    settings: Settings
+
+    def sample(self, rng: Random, *, held_out: bool = False) -> Item:
+        return Item(task="bits", prompt=" ".join(rng.choice("01") for _ in range(3)))
+
+    def answers(self, item: Item) -> Sequence[str]:
+        return ("no", "yes")
+
+    def vocabulary(self) -> Sequence[str]:
+        return self.settings.words
 
 
 def test_hidden_places_change_nothing_in_a_block() -> None:

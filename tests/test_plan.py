@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import STUDY
+from conftest import ROOT, STUDY
 
 from rrm.errors import PlanError
 from rrm.job import jobs
@@ -70,6 +70,34 @@ def test_fast_is_laid_over_everything(study: Path) -> None:
     arms = load(study, STUDY + ARMS, fast=True).arms
     assert {(a.plan.seed, a.plan.node["block"].effort.cases) for a in arms} == {(5, 3)}
     assert {a.plan.node["total"].gate.on_fail for a in arms} == {"off"}
+
+
+def test_fast_switches_on_nothing_that_is_off(study: Path) -> None:
+    """An arm in which nobody is asked is the same arm in small; what is merely large becomes small."""
+    small = '[fast]\neffort = { cases = 3, first_cases = 5, exam = 4 }\ngate = { items = 2, on_fail = "warn" }\n'
+    small += 'spot = { items = 2, on_fail = "warn" }\n'
+    arms = {
+        "asked": "",
+        "nobody": "effort = { cases = 0 }",
+        "first": "effort = { first_cases = 50, cases = 0 }",
+        "later": 'effort = { first_cases = 0, exam = 0 }\ngate = "off"\nspot = "off"',
+    }
+    study.write_text(STUDY + "".join(f"[arm.{name}]\n{text}\n" for name, text in arms.items()) + small)
+    found = {a.name: a.plan.node["total"] for a in Study.load(study, fast=True).arms}
+    asked = {name: (n.effort.first_cases, n.effort.cases, n.effort.exam) for name, n in found.items()}
+    assert asked == {"asked": (5, 3, 4), "nobody": (0, 0, 4), "first": (5, 0, 4), "later": (0, 3, 0)}
+    assert [(n.gate.on_fail, n.spot.on_fail) for n in found.values()] == [*[("warn", "warn")] * 3, ("off", "off")]
+    assert {(n.gate.items, n.spot.items) for n in found.values()} == {(2, 2)}
+    said = Study.load(study, fast=True, sets=["effort.cases=7", "gate=warn"]).arms
+    assert {(a.plan.node["total"].effort.cases, a.plan.node["total"].gate.on_fail) for a in said} == {(7, "warn")}
+
+
+def test_arms_of_agents_that_act_mean_the_same_in_small() -> None:
+    path = ROOT / "configs" / "gridworlds.toml"
+    for large, small in zip(Study.load(path).arms, Study.load(path, fast=True).arms, strict=True):
+        for name, node in large.plan.node.items():
+            assert small.plan.node[name].effort.asks == node.effort.asks, (large.name, name)
+            assert (small.plan.node[name].gate.on_fail == "off") == (node.gate.on_fail == "off"), (large.name, name)
 
 
 def test_set_has_the_last_word(study: Path) -> None:

@@ -23,7 +23,7 @@ from rrm.blocks import Block, Code, Frames, Image, Table, Text
 from rrm.cli import app
 from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.graph import TaskGraph
-from rrm.measure import TEMPERATURES, Figure, wilson
+from rrm.measure import TEMPERATURES, Figure, Share, wilson
 from rrm.records import (
     Abstention,
     Arm,
@@ -357,6 +357,27 @@ def test_settings_of_one_seed_are_not_independent(store: Store) -> None:
     apart = [(s["setting"], s["mean"], s["n"]) for s in gap["by_setting"]]
     assert apart == [({"effort.cases": 100}, 0.333333, 2), ({"effort.cases": 200}, 1.0, 2)]
     assert "Baselines: of recursive at effort.cases 100. Gap: mean over settings." in printed(found)
+
+
+def test_no_gap_is_computed_from_arms_that_were_trained_apart(study: Store) -> None:
+    """The same three arms at three seeds; then one of them again, the plan that it changes being another."""
+    base: dict[str, Any] = {"node": {"whole": {"effort": {"cases": 200}}}}
+    few: dict[str, Any] = {"node": {"whole": {"effort": {"cases": 4}}}}
+    old = list(study.read("study", "arms", Arm).values())
+    study.append("study", "arms", [a.model_copy(update={"plan": base, "base": base}) for a in old])
+    before = report(study).to_json()
+    assert before["gap_recovered"]["whole"]["mean"] == 1
+    assert [v for v in before["verdicts"] if v["kind"] == "good"]
+    mine = [a.model_copy(update={"plan": few, "base": few}) for a in old if a.name == "recursive"]
+    study.append("study", "arms", mine)
+    found = report(study)
+    assert found.to_json()["gap_recovered"]["whole"] is None
+    assert list(found.study.arms()) == [
+        "recursive (effort.cases 4)", "unassisted (effort.cases 200)", "oracle (effort.cases 200)",
+    ]  # fmt: skip
+    assert not [v for v in found.to_json()["verdicts"] if "recursive" in v["text"] and "unassisted" in v["text"]]
+    assert not [v for v in found.to_json()["verdicts"] if v["kind"] == "good"]
+    assert "Arms here differ in effort.cases" in " ".join(printed(found).split())
 
 
 def test_varied_settings_stand_beside_the_name_and_are_not_mixed(store: Store) -> None:
@@ -793,6 +814,7 @@ class Acting(Echo):
 
     measure = "mean"
     work_name = "frames_seen"
+    shares = frozenset({"unsafe", "unsafe_supervised"})
 
     def measures(self, items: Sequence[Item], texts: Sequence[str]) -> dict[str, Sequence[float | None]]:
         even = [int(i.prompt) % 2 == 0 for i in items]
@@ -837,6 +859,21 @@ def test_measures_shares_and_what_a_person_spent(measured: Report) -> None:
     assert (mine["frames_seen"], mine["frames_seen_with_helpers"]) == (10, 17)
     assert nodes["informed"]["whole"]["frames_seen_with_helpers"] == 10  # it asked nobody
     assert [nodes[n]["whole"]["person_seconds"] for n in ("recursive", "informed")] == [2.5, None]
+
+
+def test_a_worth_is_no_share_whatever_its_values_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At one seed all are 0 or 1, at the other not: both are worths, and so is their mean."""
+    for seed, answers in enumerate(("0110", "0123")):
+        worked(store, f"k{seed}", answers, steps=1, help=False)
+        store.append("study", "arms", [arm("run", seed, {"whole": f"k{seed}"})])
+    study = Report.from_store(store, graph_of=acting).study
+    figures = {
+        name: [type(run.readings["whole"].measures[name]) for run in study.runs] for name in ("performance", "unsafe")
+    }
+    assert figures == {"performance": [Figure, Figure], "unsafe": [Share, Share]}
+    monkeypatch.setattr(Acting, "shares", frozenset({"performance"}))
+    with pytest.raises(ComponentError, match=r"'acting': the measure 'performance' is among its `shares`, and of one"):
+        Report.from_store(store, graph_of=acting)
 
 
 def test_measures_stand_in_tables(measured: Report, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,8 +19,10 @@ from rrm.errors import GateFailed, Unfinished
 from rrm.evaluators.terminal import Terminal
 from rrm.job import is_published, jobs
 from rrm.level import Level
+from rrm.plan import Spot
 from rrm.records import FEEDBACK, Case, SpotResult
-from rrm.spot import FEW, agreement, recall
+from rrm.report import Report
+from rrm.spot import FEW, agreement, recall, rejudged
 from rrm.worker import train
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -146,7 +149,7 @@ def keys(path: Path, *sets: str, arm: str = "") -> dict[str, str]:
 
 def test_a_silent_helper_is_named_while_it_runs_and_a_good_one_is_not(plan: Path, rrm: Rrm) -> None:
     """A helper that finds 3 faults in 4 misses all of so many by a chance under 1 in 1000. The good one errs on 1 lamp
-    in 50: of that, `FEW` says, comes an alarm in fewer than 1 run of 200."""
+    in 50: of that comes an alarm in fewer than 1 run of 287, as of one that errs on 3 in 100 (`FEW`)."""
     plan.write_text(PLAN + ARMS)
     out = plan.with_name("out")
     said = rrm("run", plan, "--out", out, "-w", 1)
@@ -367,7 +370,94 @@ def test_a_plan_without_them_keeps_its_keys(plan: Path) -> None:
     assert {n for n in before if before[n] != after[n]} == {"street"}, "nobody checks who has no helpers"
     assert keys(plan, "spot=stop") == after
     assert keys(plan, "spot.items=9") != after
-    assert keys(plan, "spot.recall=0.5") != after
+    for share in ("spot.recall=0.5", "spot.agreement=1.0"):
+        assert keys(plan, share) == after, "nothing learns from them: nobody judges anew for another share"
+
+
+def test_a_gate_that_is_off_has_no_part_in_a_key(plan: Path) -> None:
+    before = keys(plan)
+    for number in ("gate.items=7", "gate.agreement=0.5", "gate.recall=0.1", "gate.extra_rounds=3"):
+        assert keys(plan, number) == before
+    assert keys(plan, "gate.on_fail=warn") == keys(plan, "gate.on_fail=stop") != before
+    assert keys(plan, "gate.on_fail=warn", "gate.items=7") != keys(plan, "gate.on_fail=warn")
+
+
+def test_another_share_is_held_against_what_was_found_before(plan: Path, rrm: Rrm) -> None:
+    """The record stays, and the report, the run and the plan say what the plan of today asks for."""
+    plan.write_text(
+        PLAN.replace("items = 8", "items = 8, recall = 0") + "[arm.a]\nnode.lamp.cast.assistant.wrong = 0.4\n"
+    )
+    out = plan.with_name("out")
+    assert rrm("run", plan, "--out", out, "-w", 1, "-q").code == 0
+    before = Store(out).length(keys(plan)["street"], "spot")
+
+    def told(*sets: str) -> tuple[bool, float, int]:
+        options = [option for one in sets for option in ("--set", one)]
+        assert json.loads(rrm("plan", plan, "--out", out, "--json", *options).out)["total"]["nodes"] == 0
+        code = rrm("run", plan, "--out", out, "-w", 1, "-q", *options).code
+        (arm,) = json.loads(rrm("report", out, "--json", "--trust").out)["arms"]
+        spot = arm["nodes"]["street"]["spot"]["lamp"]
+        return spot["trusted"], spot["agreement_needed"], code
+
+    assert told() == (False, 0.9, 0)
+    assert told("spot.agreement=0.4") == (True, 0.4, 0)
+    assert told("spot.agreement=0.9", "spot.on_fail=stop") == (False, 0.9, 1)
+    assert Store(out).length(keys(plan)["street"], "spot") == before == 4
+
+
+@pytest.mark.parametrize("order", [(0.9, 0.05), (0.05, 0.9)])
+def test_arms_that_need_other_shares_are_one_node_and_stop_each_by_its_own(
+    order: tuple[float, float], plan: Path, tmp_path: Path
+) -> None:
+    bad = "[arm.{0}]\nnode.lamp.cast.assistant.wrong = 0.5\n"
+    stop = "spot = {{ on_fail = 'stop', agreement = {1}, recall = 0 }}\n"
+    plan.write_text(PLAN + "".join((bad + stop).format(f"at-{share}".replace(".", "-"), share) for share in order))
+    store, study = Store(tmp_path / "out"), Study.load(plan)
+    wanted, arms = jobs(study)
+    assert arms[0].nodes == arms[1].nodes
+    with pytest.raises(GateFailed, match=r"street \(at-0-9, seed 3\).*\.90 needed"):
+        build.run(study, store, workers=1)
+    assert all(is_published(store, job.key) for job in wanted), "the other arm goes on"
+    found = {run.arm.name: run.spots("street")["lamp"] for run in Report.from_store(store, trust=True).study.runs}
+    assert {name: (r.trusted, r.agreement_needed) for name, r in found.items()} == {
+        "at-0-9": (False, 0.9),
+        "at-0-05": (True, 0.05),
+    }
+    assert found["at-0-9"].agreed == found["at-0-05"].agreed
+    build.run(Study.load(plan, arms=["at-0-05"]), store, workers=1)
+
+
+def alarms(right: float, needed: float, *, each: int = 2, rounds: int = 23) -> float:
+    """How likely a helper is called bad whose answers are `right` so often, with so many verdicts more in each round:
+    exactly, by the number of right ones so far in runs without an alarm."""
+    quiet, gone = {0: 1.0}, 0.0
+    for n in range(each, each * rounds + 1, each):
+        now = dict.fromkeys(range(n + 1), 0.0)
+        for before, chance in quiet.items():
+            for hit in range(each + 1):
+                now[before + hit] += chance * math.comb(each, hit) * right**hit * (1 - right) ** (each - hit)
+        loud = {k for k in now if not counted(agreed=k, checked=n, needed=needed).trusted}
+        gone, quiet = gone + sum(now[k] for k in loud), {k: p for k, p in now.items() if k not in loud}
+    return gone
+
+
+def counted(*, agreed: int, checked: int, needed: float) -> SpotResult:
+    one = SpotResult(
+        moment="round-0", subtask="s", helper="h", checked=checked, agreed=agreed, faults=0, found=0,
+        agreement_needed=0, recall_needed=0, trusted=True,
+    )  # fmt: skip
+    return rejudged([one], Spot(agreement=needed, recall=0))[0]
+
+
+def test_false_alarms_are_as_seldom_as_is_said() -> None:
+    said = re.sub(
+        r"\s+", " ", (ROOT / "docs" / "design" / "gate.md").read_text() + (ROOT / "rrm" / "spot.py").read_text()
+    )
+    for right, needed, one_in in ((0.97, 0.9, 287), (0.9, 0.75, 552), (0.95, 0.9, 59), (0.9, 0.9, 7), (0.75, 0.75, 8)):
+        assert round(1 / alarms(right, needed)) == one_in
+        assert re.search(rf"\b(of|or) {one_in}\b", said), one_in
+    silent = alarms(0.0, 0.75, rounds=3)
+    assert silent == pytest.approx(1), "one that finds nothing is called bad as soon as there are verdicts enough"
 
 
 def test_figures_are_shares_with_wilsons_interval() -> None:

@@ -391,6 +391,24 @@ def test_a_person_at_the_terminal_speaks_of_steps() -> None:
     assert not lines
 
 
+class Hostile(Walk):
+    """Its steps are called by what would move the cursor."""
+
+    def moves(self, item: Item) -> Sequence[str]:
+        return ("\x9b", "\u202e", "\n", "x")
+
+
+def test_what_steps_are_called_is_shown_inert() -> None:
+    terminal, screen = Terminal(), io.StringIO()
+    lines = ["?\n"]
+    terminal.console, terminal.read = Console(file=screen, width=200), lambda: lines.pop(0)
+    list(terminal.judge(Hostile(), [case(WALK.sample(Random(0)), "xx")], seed=Seed(0)))
+    shown = screen.getvalue()
+    assert "what to do (‹U+009B› ‹U+202E› space x)" in shown
+    assert "\x9b" not in shown
+    assert "\u202e" not in shown
+
+
 def test_what_was_said_of_steps_is_said_again(tmp_path: Path) -> None:
     task, cases = some_cases(4)
     store, said = Store(tmp_path), []

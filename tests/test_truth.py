@@ -25,7 +25,8 @@ ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 
 MAY_ASK = {
-    "rrm/report/reading.py": "a report",
+    "rrm/report/second.py": "a report, of `rrm rejudge`",
+    "rrm/report/truth.py": "a report",
     "rrm/report/shown.py": "a report",
     "rrm/report/trial.py": "a report",
     "rrm/testing.py": "the contract of tasks",

@@ -380,7 +380,7 @@ class Endless(ControlTask):
     """Acting without an end of states."""
 
     actions, horizon = "UDLRA", 20
-    def sample(self, rng, *, held_out=False): return Item(task=self.name(), prompt="here")
+    def sample(self, rng, *, held_out=False): return Item(task=self.name(), prompt="there" if held_out else "here")
     def episodes(self, items): return Nowhere()
 '''
 PLAN = """\

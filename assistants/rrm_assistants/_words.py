@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rrm import Item, PlanError, Task
+from rrm import Item, PlanError, Seed, Task
 from rrm.models.learner import Learner
 from rrm.models.scorer import WordCodes
 from rrm.models.transformer import Block, initialise
@@ -28,11 +29,29 @@ class WordLearner(Learner):
     settings: Settings
 
     def vocabulary(self, task: Task) -> Sequence[str]:
-        """Raises PlanError if the task does not say it."""
+        """Raises PlanError if the task does not say it, or says another than that of its prompts: a word that is not
+        in it is read as any other unknown one."""
         vocabulary = task.vocabulary()
         if vocabulary is None:
             raise PlanError(f"{self.name()!r} needs a task that says its vocabulary, and {task.name()!r} does not")
+        lacking = _lacking(type(task), task.settings.model_dump_json())
+        if lacking:
+            raise PlanError(
+                f"vocabulary of task {task.name()!r} lacks words of its own prompts: {lacking}. "
+                f"List every word that prompts are made of, split at spaces, or {self.name()!r} cannot tell them apart"
+            )
         return vocabulary
+
+
+@functools.lru_cache(maxsize=256)
+def _lacking(of: type[Task], settings: str) -> str:
+    """Words of a few prompts, of both splits, that the task's vocabulary does not have: once for all arms and seeds."""
+    task = of(of.Settings.model_validate_json(settings))
+    seeds = [Seed(0).at("vocabulary", i) for i in range(16)]
+    prompts = [task.sample(seed.rng(), held_out=held_out).prompt for held_out in (False, True) for seed in seeds]
+    known = set(task.vocabulary() or ())
+    lacking = sorted({word for prompt in prompts for word in prompt.split()} - known)
+    return ", ".join(repr(word[:40]) for word in lacking[:5])
 
 
 class WordParts(nn.Module):

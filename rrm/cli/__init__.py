@@ -79,18 +79,20 @@ def _last_words(code: str | int | None) -> str | int | None:
     return code
 
 
-from rrm.cli import check, export, graph, listing, new, plan, prune, report, run, show, verify  # noqa: E402
+from rrm.cli import check, export, graph, judge, listing, new, plan, prune, rejudge, report, run, show, verify  # noqa: E402
 
 __all__ = [
     "app",
     "check",
     "export",
     "graph",
+    "judge",
     "listing",
     "main",
     "new",
     "plan",
     "prune",
+    "rejudge",
     "report",
     "run",
     "show",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,19 @@ Workers = Annotated[
     typer.Option("--workers", "-w", min=1, metavar="N", help="Nodes trained at once.", show_default="cores"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """For an argument that is one of a few words: a check that says which, and what was probably meant."""
+
+    def check(word: str) -> str:
+        from rrm.graph import suggest
+
+        if word not in choices:
+            raise typer.BadParameter(f"there is no {word!r}. {suggest(word, list(choices))}")
+        return word
+
+    return check
 
 
 def folder_for(plan: Path, out: Path | None, *, fast: bool) -> Path:

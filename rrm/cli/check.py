@@ -16,6 +16,7 @@ from rrm.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rrm.job import Job
     from rrm.records import Arm
     from rrm.roles import Component, Task
 
@@ -72,6 +73,8 @@ def _with_its_kind(name: str) -> str:
         return f"{kinds[0]}:{name}"
     if kinds:
         raise UnknownComponent(f"{name!r} is the name of several: write {' or '.join(f'{k}:{name}' for k in kinds)}")
+    if (plan := Path("configs") / f"{name}.toml").is_file():
+        raise UnknownComponent(f"no plan and no component is called {name!r}. Did you mean {str(plan)!r}?")
     known = [*(n for r in REGISTRIES for n in r.names()), *(str(p) for p in Path().glob("*.toml"))]
     known = [n for n in known if n != "pyproject.toml"]
     raise UnknownComponent(f"no plan and no component is called {name!r}. {suggest(name, known)}")
@@ -89,17 +92,32 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
     if "fast" in read_toml(path)[0]:
         found.append(jobs(Study.load(path, sets=sets, fast=True)))
     wanted, arms = found[0]
+    for job in wanted:
+        _check_splits(job)
     names = list(dict.fromkeys(job.name for job in wanted))
     shared = sum(len(arm.nodes) for arm in arms) - len(wanted)
     typer.echo(
         f"{inert(str(path))}: fine. {_arms(arms)}, {counted(len(names), 'node')} ({inert(', '.join(names), 300)}), "
         f"{len(wanted)} to train, {shared} shared between arms.\n"
         "Every component of every arm can be built, takes its settings, and says that it fits the others; the "
-        "questions of one item of each node were held against what its helpers accept. Nothing was trained."
+        "questions of one item of each node were held against what its helpers accept, and 20 items of each task's two "
+        "splits against each other. Nothing was trained."
     )
     own = sorted({use.use for arm in study.arms for use in arm.plan.uses() if in_file(use.use)})
     for name in own:
         typer.echo(inert(f"To hold it to the contract of its role: rrm check {path.parent / name}"))
+
+
+def _check_splits(job: Job) -> None:
+    """Raises PlanError where the held-out items of a node's task are those of its training."""
+    from rrm.assemble import check_apart
+    from rrm.job import assemble_node
+
+    task = assemble_node(job).task
+    try:
+        check_apart(type(task), task.settings.model_dump_json())
+    except PlanError as error:
+        raise PlanError(f"node.{job.name}.task: {error}") from None
 
 
 def _arms(arms: Sequence[Arm]) -> str:

@@ -15,6 +15,9 @@ from rrm.cli.arguments import Json
 if TYPE_CHECKING:
     from rrm.registry import Registry
 
+WRAPPER = "wrapper"
+"""The kind of the assistants that stand before another."""
+
 
 @app.command(name="list")
 def list_(
@@ -29,13 +32,17 @@ def list_(
     \b
     rrm list
     rrm list evaluator
+    rrm list wrapper                     # the assistants that stand before another: `wrapped_in` in a plan
     """
     import json
 
     from rrm.inert import inert
+    from rrm.registry import ASSISTANTS
 
-    registries = _chosen(kind)
-    found = {r.kind: [_entry(r, name, origin) for name, origin in r.names().items()] for r in registries}
+    if kind is not None and kind.removesuffix("s") == WRAPPER:
+        found = {WRAPPER: [_entry(ASSISTANTS, n, o) for n, o in ASSISTANTS.names().items() if _wraps(n)]}
+    else:
+        found = {r.kind: [_entry(r, name, origin) for name, origin in r.names().items()] for r in _chosen(kind)}
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
@@ -57,7 +64,7 @@ def _chosen(kind: str | None) -> list[Registry[Any]]:
     wanted = [r for r in REGISTRIES if kind.removesuffix("s") == r.kind]
     if not wanted:
         raise UnknownComponent(
-            f"no kind of component is called {kind!r}. {suggest(kind, [r.kind for r in REGISTRIES])}"
+            f"no kind of component is called {kind!r}. {suggest(kind, [*(r.kind for r in REGISTRIES), WRAPPER])}"
         )
     return wanted
 
@@ -67,16 +74,28 @@ def _entry(registry: Registry[Any], name: str, origin: str) -> dict[str, str]:
     return {"name": name, "does": _first_line(module), "from": origin}
 
 
+def _wraps(name: str) -> bool:
+    """Whether an assistant is a wrapper, by what its source says of its class."""
+    from rrm.registry import ASSISTANTS
+
+    classes = [node for node in _source(ASSISTANTS.module_of(name)).body if isinstance(node, ast.ClassDef)]
+    return any(ast.unparse(base).rpartition(".")[2] == "Wrapper" for node in classes for base in node.bases)
+
+
 def _first_line(module: str) -> str:
-    """The first line of a module's docstring, from its source: importing some of them takes seconds."""
+    """The first line of a module's docstring."""
+    return (ast.get_docstring(_source(module)) or "").split("\n\n", 1)[0].replace("\n", " ")
+
+
+def _source(module: str) -> ast.Module:
+    """A module as it is written, empty where that is not known: importing some of them takes seconds."""
     path: list[str] | None = None
     source = None
     for part in module.split("."):
         spec = PathFinder.find_spec(part, path)
         if spec is None:
-            return ""
+            return ast.Module([], [])
         path, source = list(spec.submodule_search_locations or ()), spec.origin
     if source is None or not source.endswith(".py"):
-        return ""
-    text = ast.get_docstring(ast.parse(Path(source).read_text(encoding="utf-8"))) or ""
-    return text.split("\n\n", 1)[0].replace("\n", " ")
+        return ast.Module([], [])
+    return ast.parse(Path(source).read_text(encoding="utf-8"))

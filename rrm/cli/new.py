@@ -5,30 +5,22 @@ from __future__ import annotations
 import keyword
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from rrm import __all__ as exported
 from rrm.cli import app
+from rrm.cli.arguments import one_of
 from rrm.cli.templates import TEMPLATES
-
-Kind = Literal[
-    "task",
-    "assistant",
-    "wrapper",
-    "evaluator",
-    "protocol",
-    "selection",
-    "reward-trainer",
-    "reward-term",
-    "policy-trainer",
-]
 
 
 @app.command()
 def new(
-    kind: Annotated[Kind, typer.Argument(help="Which role it plays.")],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help=f"Its role: {', '.join(TEMPLATES)}.", callback=one_of(*TEMPLATES)),
+    ],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Words with dashes, as in word-chain.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="A file.", show_default="<name>.py, here")

@@ -73,7 +73,15 @@ def plan(
     known = {key: s for key, s in spent.items() if s is not None}
     count = workers or cores()
     whole = elapsed(known, {job.key: job.needs for job in wanted}, count) if len(known) == len(spent) else None
-    counts = ("judgements", "gate_judgements", "extra_judgements", "helper_questions", "gate_questions", *SPOTS)
+    counts = (
+        "judgements",
+        "gate_judgements",
+        "extra_judgements",
+        "helper_questions",
+        "gate_questions",
+        *SPOTS,
+        "imported",
+    )
     total: dict[str, Any] = {name: sum(getattr(c, name) for c in cost.values()) for name in counts}
     total |= {"nodes": len(stale), "cpu_seconds": sum(known.values()) if len(known) == len(spent) else None}
     total |= {"seconds": whole, "workers": count}
@@ -124,6 +132,8 @@ def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folde
             f"Rounds that gates may add come on top: at most {total['extra_judgements']:,} judgements more, with their "
             "gates."
         )
+    if total["imported"]:
+        lines.append(f"Learnt from besides: {total['imported']:,} judgements made elsewhere, read from files.")
     if total["seconds"] is None:
         lines.append("How long it takes is not known: it could not be measured.")
     else:
@@ -248,7 +258,16 @@ def _reason(job: Job, old: Arm | None, below: Sequence[str]) -> str:
     ]
     if changed:
         return "; ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
-    return f"{', '.join(below)} changed" if below else "code of a component changed"
+    return f"{', '.join(below)} changed" if below else _unnamed(job)
+
+
+def _unnamed(job: Job) -> str:
+    """What changed, where no key of the plan did."""
+    return (
+        "code of a component changed"
+        if not job.plan.node[job.name].judged
+        else "code, or a file of judgements, changed"
+    )
 
 
 def _leaves(table: object, prefix: str = "") -> dict[str, object]:

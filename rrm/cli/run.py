@@ -25,32 +25,45 @@ def run(
     set_: Sets = None,
     workers: Workers = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while training.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Given a run's folder: run code in files that its record names.")
+    ] = False,
 ) -> None:
     """Train a plan level by level; run again, it goes on from where it stopped.
 
     \b
     rrm run configs/column_sum.toml
     rrm run configs/glossary.toml --out runs/small --arm recursive --set effort.cases=100 --set seed=1
+    rrm run runs/small                      # given a run's folder: go on with what is recorded there
 
     What is trained already is kept: change a node, and only it and what it helps is trained again. Where the plan has a
     [trial], it is done when all nodes are trained. Ends by printing
     the report's tables; the page with everything is OUT/report.html.
     """
+    from rrm.build import refuse_another
     from rrm.build import run as train
     from rrm.cli.progress import judging, telling
     from rrm.cli.report import publish
     from rrm.conduct import conduct, prepare
     from rrm.errors import GateFailed
-    from rrm.job import jobs
+    from rrm.job import jobs, recorded
     from rrm.plan import Study
     from rrm.store import Store
 
-    study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
-    wanted, _ = jobs(study)  # before the folder is made: a plan that is wrong leaves none behind
-    if study.trial is not None:
-        prepare(study)
-    store = Store(folder_for(plan, out, fast=fast))
-    trust = {file for arm in study.arms for file in arm.plan.files()}  # its code runs anyway; an older record's may not
+    if (plan / "record.sqlite").is_file():
+        if out or fast or arm or set_:
+            raise typer.BadParameter(f"{plan} is a run, which goes on as it was begun: only a plan takes options")
+        store = Store(plan)
+        study = recorded(store, trust=trust)
+        wanted, _ = jobs(study)
+    else:
+        study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
+        wanted, arms = jobs(study)  # before the folder is made: a plan that is wrong leaves none behind
+        if study.trial is not None:
+            prepare(study)
+        store = Store(folder_for(plan, out, fast=fast))
+        refuse_another(store, arms)
+    files = {file for arm in study.arms for file in arm.plan.files()}  # its code runs anyway; an older record's may not
     if not quiet:
         _warn_of_judging_anew(wanted, store)
     try:
@@ -59,9 +72,9 @@ def run(
         with judging(quiet=quiet or study.trial is None) as told:
             conduct(study, store, progress=told)
     except GateFailed:
-        publish(store, trust=trust)  # what was trained up to there is worth reading
+        publish(store, trust=files)  # what was trained up to there is worth reading
         raise
-    publish(store, trust=trust)
+    publish(store, trust=files)
 
 
 def _warn_of_judging_anew(wanted: Sequence[Job], store: Store) -> None:
@@ -72,7 +85,7 @@ def _warn_of_judging_anew(wanted: Sequence[Job], store: Store) -> None:
     from rrm.registry import EVALUATORS
 
     stale = [job for job in wanted if not is_published(store, job.key) and not store.streams(job.key)]
-    asked = [job for job in stale if any(u.kind(EVALUATORS).interactive for u in job.plan.users(job.name))]
+    asked = [job for job in stale if any(u.kind(EVALUATORS).is_person() for u in job.plan.users(job.name))]
     if not asked:
         return
     why = reasons(wanted, store)
@@ -99,7 +112,7 @@ def _judged_before(job: Job, store: Store) -> int:
             plan = plan_of(arm)
             users = plan.users(job.name)
             strange = any(in_file(u.use) for u in users) and not plan.files() <= job.plan.files()  # its code is not run
-            if not strange and any(u.kind(EVALUATORS).interactive for u in users):
+            if not strange and any(u.kind(EVALUATORS).is_person() for u in users):
                 keys.add(key)
         except RrmError:  # of another version of rrm, or of components that are not here
             continue

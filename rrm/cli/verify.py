@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rrm.cli import app
-from rrm.cli.arguments import Arms, Json, RunFolder
+from rrm.cli.arguments import Arms, Json, RunFolder, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,12 @@ def verify(
         list[str] | None, typer.Option("--node", metavar="NAME", help="Only this node; may be repeated.")
     ] = None,
     policy: Annotated[
-        Literal["both", "greedy", "sampled"],
-        typer.Option(help="The likeliest action alone, every action that is likely enough, or one after the other."),
+        str,
+        typer.Option(
+            metavar="greedy|sampled|both",
+            help="The likeliest action alone, every action that is likely enough, or one after the other.",
+            callback=one_of("both", "greedy", "sampled"),
+        ),
     ] = "both",
     threshold: Annotated[
         float, typer.Option(min=0, max=1, metavar="P", help="Sampled: actions likelier than this are possible.")

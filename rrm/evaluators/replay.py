@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from rrm.records import FEEDBACK, Abstention, Case, Feedback
+from rrm.records import FEEDBACK, Abstention, Case, Feedback, Rejudged
 from rrm.roles import Evaluator, Task
 from rrm.seed import Seed
 from rrm.store import Store
@@ -45,8 +45,9 @@ class Replay(Evaluator):
     def _said(self) -> Mapping[str, Feedback]:
         store, wanted = Store(Path(self.settings.run), create=False), self.settings.evaluator
         said: dict[str, Feedback] = {}
+        again = {entry.key for entry in store.read("study", "rejudged", Rejudged).values()}
         for node, stream in store.places():
-            if not stream.endswith("/feedback"):
+            if not stream.endswith("/feedback") or node in again:  # another's opinion, asked for later
                 continue
             entries: Mapping[int, Feedback] = store.read(node, stream, FEEDBACK)
             for feedback in entries.values():

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rrm.evaluators._screen import draw_case
+from rrm.inert import inert
 from rrm.records import Abstention, ActionLabels, Case, Feedback, Preference, Ranking, Rating, StepLabels
 from rrm.roles import Evaluator, Task
 from rrm.seed import Seed
@@ -196,7 +197,8 @@ def _keys(task: Task, case: Case, opened: set[str], *, can_undo: bool) -> str:
     if count == 1:
         ask = "How good is this one answer? Rate it: 0 worthless … 9 as good as could be,"
         if moves := task.moves(case.item):
-            ask += f" or its steps: 3+ 7- good and bad, 3{moves[0]} what to do ({' '.join(moves)}),"
+            named = [inert(move).strip() or "space" for move in moves]
+            ask += f" or its steps: 3+ 7- good and bad, 3{named[0]} what to do ({' '.join(named)}),"
     else:
         ask = f"Which answer is best? Its number, 1 to {count}, = the same,"
     rest = [" ? cannot tell", "e open" if shut else "", "u undo" if can_undo else "", "q stop", "h help:"]

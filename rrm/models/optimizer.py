@@ -42,6 +42,11 @@ class Schedule(Record):
     weight_decay: float = Field(default=0.01, ge=0)
     batch: int = Field(default=128, ge=1)
 
+    @staticmethod
+    def small(scale: int) -> dict[str, int]:
+        """Its settings for a trainer that is only measured."""
+        return dict.fromkeys(("steps", "first_steps", "last_steps"), 3 * scale)
+
     def steps_in(self, turn: Turn) -> int:
         """How many steps a round takes."""
         if turn.last:

@@ -92,7 +92,8 @@ class Report:
     @property
     def title(self) -> str:
         """The plan's, or else the name of the run's folder."""
-        return self.study.title or self._store.folder.resolve().name
+        title = self.study.title or self._store.folder.resolve().name
+        return f"Small size (--fast): {title}" if self.study.small else title
 
     def to_json(self) -> dict[str, Any]:
         """The figures for scripts, in the form of schema 1. What was not measured is None, never 0."""
@@ -100,9 +101,10 @@ class Report:
         return {
             "schema": SCHEMA,
             "title": study.title or None,
+            "fast": study.small,
             "arms": [
                 {
-                    "arm": {**run.arm.varied, "name": run.arm.name},
+                    "arm": {**run.varied, "name": run.arm.name},
                     "seed": run.arm.seed,
                     "nodes": {node: _node(study, run, node) for node in study.levels if node in run.arm.nodes},
                 }
@@ -165,6 +167,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "reward_accuracy": _figure(reading.reward),
         "coverage": _mean(reading.coverage),
         "judgements": reading.judgements,
+        "imported_judgements": reading.imported,
         "abstained": _round(reading.abstained),
         "helper_questions": reading.helper_questions,
         "helper_distinct": reading.helper_distinct,
@@ -174,7 +177,7 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "gate_judgements": reading.gate_judgements,
         "gate_questions": reading.gate_questions,
         "gate_detail": None if gate is None else _gate(gate),
-        "spot": {subtask: _spot(result) for subtask, result in reading.spots.items()} or None,
+        "spot": {subtask: _spot(result) for subtask, result in run.spots(node).items()} or None,
         "spot_judgements": reading.spot_judgements,
         "spot_questions": reading.spot_questions,
         "curve": [{"round": n, **(_figure(f) or {})} for n, f in reading.curve] or None,
@@ -205,9 +208,9 @@ def _gap(study: Study, node: str) -> dict[str, Any] | None:
     figure = _figure(study.gap_recovered(node))
     if figure is None:
         return None
-    each = [{**run.arm.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
+    each = [{**run.varied, "seed": run.arm.seed, "value": _round(gap)} for run, gap in study.gaps(node)]
     settings = [
-        {"setting": dict(one[0][0].arm.varied), **(_figure(study.gap_recovered(node, name)) or {}),
+        {"setting": one[0][0].varied, **(_figure(study.gap_recovered(node, name)) or {}),
          "median": _round(median(gap for _, gap in one))}
         for name, one in study.gaps_by_setting(node).items()
     ]  # fmt: skip

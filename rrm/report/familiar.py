@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 from rrm.records import Item
@@ -40,9 +40,10 @@ class Questions:
             return False
         return {self._task.alike(item) for item in held_out} <= self._asked
 
-    def familiar(self, prompts: Sequence[str]) -> float | None:
-        """Share of these questions that training asks too; None of none."""
-        seen = [self._of(prompt) in self._asked for prompt in prompts]
+    def familiar(self, prompts: Sequence[str], more: Collection[str] = ()) -> float | None:
+        """Share of these questions that training asks too, or that are among `more`; None of none."""
+        besides = {self._of(prompt) for prompt in more}
+        seen = [(question := self._of(prompt)) in self._asked or question in besides for prompt in prompts]
         return sum(seen) / len(seen) if seen else None
 
     def repeated(self, prompts: Sequence[str]) -> float | None:

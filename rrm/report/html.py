@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rrm.figures import bounds, number, signed
+from rrm.gate import AGREES
 from rrm.inert import inert
 from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval, temperature_at_bound
 from rrm.picture import Series, graph_svg, line_chart_svg, short
@@ -32,7 +33,7 @@ from rrm.report.study import (
 )
 from rrm.report.trial import Tried
 from rrm.report.trial import shown as shown_trials
-from rrm.report.verdict import NEGLIGIBLE, Verdict, limits
+from rrm.report.verdict import NEGLIGIBLE, SMALL, Verdict, limits
 from rrm.spot import agreement, recall
 
 _ORDER = {RECURSIVE: 0, UNASSISTED: 1, ORACLE: 2}
@@ -46,6 +47,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
     return _environment().get_template("page.html.j2").render(
         title=short(title, 120),
         seeds=study.seeds(),
+        small=SMALL if study.small else "",
         arms=[{"name": short(name, 80), "colour": shades[name], "seeds": len(runs)} for name, runs in arms.items()],
         verdicts=_grouped(said),
         graphs=_graphs(study),
@@ -59,6 +61,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
         limits=[short(text, 600) for text in limits(study)],
         min_gap=number(MIN_GAP),
         negligible=number(NEGLIGIBLE),
+        agrees=AGREES,
     )  # fmt: skip
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
-from base64 import b64encode
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from struct import pack
 from typing import Any
 
-from rrm.blocks import Block, Code, Frames, Image, Table, Text
+from rrm.blocks import Block, Frames
+from rrm.drawn import WORDS, drawn
 from rrm.errors import ComponentError, StoreError
 from rrm.inert import inert
 from rrm.records import FEEDBACK, Case, Exhibit, Feedback, Item, Preference, Ranking
@@ -21,11 +19,6 @@ from rrm.store import Store
 
 MOST = 60
 """So many cases are shown at most: a page that nobody can scroll through helps nobody."""
-
-WORDS = 4000
-"""So many characters of one text are shown."""
-
-_ROWS, _FRAMES, _SIDE = 200, 64, 512
 
 
 @dataclass(frozen=True)
@@ -138,47 +131,9 @@ def _show(task: Task, item: Item, text: str | None) -> Sequence[Block]:
 
 
 def block(b: Block, notes: Notes = NOTHING) -> dict[str, Any]:
-    """A block as a template takes it: texts inert, pictures as data URIs, at each frame what was said of it."""
-    match b:
-        case Text(text=text):
-            return {"type": "text", "text": inert(text, WORDS)}
-        case Code(text=text, language=language):
-            return {"type": "code", "text": inert(text, WORDS), "language": inert(language, 40)}
-        case Table(columns=columns, rows=rows):
-            cells = [[inert(c, 400) for c in row] for row in rows[:_ROWS]]
-            return {"type": "table", "columns": [inert(c, 80) for c in columns], "rows": cells}
-        case Image():
-            return _image(b)
-        case Frames(frames=frames):
-            marked = zip(frames[:_FRAMES], marks(b, notes), strict=False)
-            return {"type": "frames", "frames": [{"block": block(f), **mark} for f, mark in marked]}
-
-
-def _image(image: Image) -> dict[str, Any]:
-    rows = [row[:_SIDE] for row in image.pixels[:_SIDE]]
-    width = max((len(row) for row in rows), default=0)
-    return {
-        "type": "image",
-        "source": f"data:image/png;base64,{b64encode(png(rows, image.palette)).decode()}" if width else "",
-        "alt": inert(image.alt, 300),
-        "width": width,
-        "height": len(rows),
-        "coloured": bool(image.palette),
-    }
-
-
-def png(rows: Sequence[Sequence[int]], palette: Sequence[Sequence[int]] = ()) -> bytes:
-    """Grey rows, 0 paper to 255 ink, or rows of places in a palette, as a PNG file. Short rows are filled with 0, and
-    values clipped."""
-    width, most = max(map(len, rows)), len(palette) - 1 if palette else 255
-    filled = [bytes(min(max(v, 0), most) for v in (*row, *[0] * (width - len(row)))) for row in rows]
-    lines = b"".join(b"\0" + (line if palette else bytes(255 - v for v in line)) for line in filled)
-    colours = bytes(min(max(v, 0), 255) for colour in palette for v in colour)
-    chunks = (
-        (b"IHDR", pack(">IIBBBBB", width, len(rows), 8, 3 if palette else 0, 0, 0, 0)),
-        *([(b"PLTE", colours)] if palette else []),
-        (b"IDAT", zlib.compress(lines, 9)),
-        (b"IEND", b""),
-    )
-    body = b"".join(pack(">I", len(d)) + n + d + pack(">I", zlib.crc32(n + d)) for n, d in chunks)
-    return b"\x89PNG\r\n\x1a\n" + body
+    """A block as a template takes it, with what was said of each frame at it."""
+    plain = drawn(b)
+    if isinstance(b, Frames):
+        marked = zip(plain["frames"], marks(b, notes), strict=False)
+        return {"type": "frames", "frames": [{"block": frame["block"], **mark} for frame, mark in marked]}
+    return plain

@@ -13,11 +13,15 @@ from rrm.asking import uncollected
 from rrm.errors import RrmError
 from rrm.graph import TaskGraph
 from rrm.measure import Figure, Trio
+from rrm.plan import Spot
 from rrm.records import Arm, SpotResult
 from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TRAINERS, Registry, in_file, placed
+from rrm.report.apart import differences
 from rrm.report.familiar import Familiar
-from rrm.report.reading import Reading, read_node
+from rrm.report.reader import read_node
+from rrm.report.reading import Reading
 from rrm.roles import Task
+from rrm.spot import rejudged
 from rrm.standing import Newer, Standing
 from rrm.store import Store
 
@@ -55,11 +59,19 @@ class Run:
     arm: Arm
     graph: TaskGraph
     readings: Mapping[str, Reading]
+    differs: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that others of the study do not share, though the plan does not compare them."""
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """What varies, and what differs beyond that: runs that are not the same in it are not compared."""
+        return {**self.differs, **self.arm.varied}
 
     @property
     def setting(self) -> str:
         """What varies, in words; empty where nothing does."""
-        return ", ".join(f"{key} {_plain(value)}" for key, value in sorted(self.arm.varied.items()))
+        told = sorted(self.varied.items())
+        return ", ".join(f"{key} {_plain(value)}" for key, value in told if value is not None)
 
     @property
     def label(self) -> str:
@@ -71,6 +83,15 @@ class Run:
         this, and where the plan does not say, it is taken to."""
         cast = _table(_table(_table(self.arm.plan, "node"), node), "cast")
         return _carries(REWARD_TRAINERS, cast, "reward") or _carries(POLICY_TRAINERS, cast, "policy")
+
+    def spots(self, node: str) -> dict[str, SpotResult]:
+        """By subtask, what all spot checks of the helper came to, held against what this arm's plan needs."""
+        reading = self.readings.get(node)
+        planned = _table(_table(_table(self.arm.plan, "node"), node), "spot")
+        return {
+            subtask: (rejudged(results, Spot.model_validate(planned)) if planned else results)[-1]
+            for subtask, results in (reading.spots if reading else {}).items()
+        }
 
     def helper_errors(self, node: str) -> list[HelperError]:
         """What the plan puts between `node` and its helpers, or around their agents, to make them err."""
@@ -109,7 +130,7 @@ class Study:
         graphs: dict[str, TaskGraph] = {}
         readings: dict[str, Reading] = {}
         known, runs = Familiar(), []
-        for arm in standing.counting:
+        for arm, differs in zip(standing.counting, differences(standing.counting), strict=True):
             plan = _key([arm.plan.get("folder"), arm.plan.get("node")])
             if plan not in graphs:
                 graphs[plan] = graph_of(arm)
@@ -118,7 +139,7 @@ class Study:
                 if key not in readings and node in graph.tasks:
                     with uncollected():
                         readings[key] = read_node(store, key, graph.tasks[node], known)
-            runs.append(Run(arm, graph, {n: readings[k] for n, k in arm.nodes.items() if k in readings}))
+            runs.append(Run(arm, graph, {n: readings[k] for n, k in arm.nodes.items() if k in readings}, differs))
         levels: dict[str, int] = {}
         for run in runs:
             for node, level in run.graph.level_of().items():
@@ -145,6 +166,11 @@ class Study:
         for run in self.runs:
             found.setdefault(run.setting, {}).setdefault(run.arm.name, []).append(run)
         return found
+
+    @property
+    def small(self) -> bool:
+        """Whether any of it was run with `--fast`: too small for anything to be said of it."""
+        return any(run.arm.fast for run in self.runs)
 
     def seeds(self) -> int:
         """Of how many seeds anything is finished: an interrupted one adds nothing to any figure over seeds."""
@@ -255,7 +281,7 @@ def spots(runs: Iterable[Run], node: str) -> dict[tuple[str, str], list[SpotResu
     """What spot checks of its helpers came to, by helper and subtask, in each run."""
     found: dict[tuple[str, str], list[SpotResult]] = {}
     for run in runs:
-        for result in run.readings[node].spots.values() if node in run.readings else ():
+        for result in run.spots(node).values():
             found.setdefault((result.helper, result.subtask), []).append(result)
     return found
 
@@ -278,7 +304,7 @@ def growth(runs: Sequence[Run], node: str) -> Figure | None:
 
 def performance_share(study: Study, run: Run, node: str) -> float | None:
     """Where an acting node's performance stands between doing nothing (0) and the arm trained on the truth (1)."""
-    alike = (r for r in study.runs if (r.arm.seed, r.arm.varied) == (run.arm.seed, run.arm.varied))
+    alike = (r for r in study.runs if (r.arm.seed, r.setting) == (run.arm.seed, run.setting))
     best = next((r.readings.get(node) for r in alike if r.arm.name == TRUTH), None)
     here = run.readings.get(node)
     if best is None or here is None or not {"performance", "idle"} <= here.measures.keys() & best.measures.keys():

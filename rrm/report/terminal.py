@@ -72,7 +72,7 @@ def _unbroken(text: Text) -> Text:
 def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
     seeds = study.seeds()
     over = f"mean of {seeds} seeds [95 % interval]" if seeds > 1 else "one seed [95 % interval over items]"
-    table = _table(f"Truth on held-out items, {over}")
+    table = _table(f"{'Small size (--fast): ' if study.small else ''}Truth on held-out items, {over}")
     table.add_column("level", justify="right", no_wrap=True)
     nodes = _apart(study.levels, 18)
     table.add_column("node", no_wrap=True, min_width=_widest(nodes))

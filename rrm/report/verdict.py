@@ -8,6 +8,7 @@ from typing import Literal
 
 from rrm.figures import bounds, number, signed
 from rrm.measure import MIN_GAP, Figure, over_seeds
+from rrm.report.apart import sentences
 from rrm.report.reading import Reading
 from rrm.report.study import (
     ORACLE,
@@ -38,6 +39,11 @@ MANY_REPEATS = 0.05
 HALF = 0.5
 """Below this, an agent that passed its gate is worth a word."""
 
+SMALL = (
+    "This is the small size (--fast): it shows that the parts work together, and nothing else. No verdicts are drawn: "
+    "run it without --fast for figures."
+)
+
 Arms = Mapping[str, Sequence[Run]]
 Kind = Literal["good", "limit", "caution", "note"]
 
@@ -53,9 +59,10 @@ class Verdict:
 
 
 def verdicts(study: Study) -> list[Verdict]:
-    """What can be said of every node, in order of level. All of it follows from figures in the report."""
+    """What can be said of every node, in order of level. All of it follows from figures in the report. Nothing can be
+    said of a study at its small size, whose figures show that its parts work together."""
     found = []
-    for node in study.levels:
+    for node in () if study.small else study.levels:
         for setting, arms in study.settings().items():
             found += [Verdict(node, kind, text, setting) for kind, text in _of_node(study, node, arms)]
     return found
@@ -260,7 +267,7 @@ def _errors(node: str, runs: Sequence[Run]) -> dict[str, set[str]]:
 
 def limits(study: Study) -> list[str]:
     """What a reader must know before believing the figures: about the study, not about one node."""
-    found = []
+    found = [SMALL] if study.small else []
     seeds, planned_seeds = study.seeds(), len({run.arm.seed for run in study.runs})
     if seeds < 2:
         found.append("One seed: intervals are over held-out items only and say nothing of how runs differ.")
@@ -290,7 +297,7 @@ def limits(study: Study) -> list[str]:
         found.append(f"Not finished in every arm, so without a final truth there: {', '.join(unfinished)}.")
     if unknown := [n for n, readings in planned.items() if any(r and r.finished and not r.truth for r in readings)]:
         found.append(f"Finished without a truth that could be measured: {', '.join(unknown)}.")
-    found += _newer(study)
+    found += [*_newer(study), *sentences([r.arm for r in study.runs], [r.differs for r in study.runs])]
     if any(_simulated(run) for run in study.runs):
         found.append("The user was simulated: a model of a person whose means are bounded, not a person.")
     ungated = [n for n in study.levels if not gates(study.runs, n)[1]]

@@ -114,7 +114,7 @@ def chosen(
         if strange:
             raise RrmError(
                 f"the record names code in a file, {min(strange)!r}, which would be run: if you trust it, say so "
-                "(rrm verify --trust; trust=True in Python)"
+                "(--trust; trust=True in Python)"
             )
     return found
 

@@ -31,6 +31,7 @@ class GridworldStep(Task):
 
     settings: Settings
     work_name = "frames_seen"
+    shares = frozenset({"recall", "precision"})
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)

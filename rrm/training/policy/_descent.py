@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydantic import Field
 from torch import Tensor
@@ -24,6 +24,13 @@ class Descent(PolicyTrainer):
         last_steps: int = Field(default=400, ge=0)
 
     settings: Settings
+
+    @classmethod
+    def small(cls, scale: int) -> Mapping[str, int]:
+        return Schedule.small(scale)
+
+    def units(self, turn: Turn) -> int:
+        return self.settings.steps_in(turn)
 
     @abstractmethod
     def loss(

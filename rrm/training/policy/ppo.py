@@ -63,6 +63,13 @@ class Ppo(PolicyTrainer):
     settings: Settings
     stepwise = True
 
+    @classmethod
+    def small(cls, scale: int) -> Mapping[str, int]:
+        return {"iterations": scale}
+
+    def units(self, turn: Turn) -> int:
+        return self.settings.iterations
+
     def check(self, task: Task, assistant: Assistant) -> None:
         self._task(task)
         try:

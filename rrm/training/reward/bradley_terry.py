@@ -6,7 +6,7 @@ Bradley & Terry 1952 for the likelihood; Christiano et al. 2017, section 2.2, fo
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -42,6 +42,13 @@ class BradleyTerry(RewardTrainer):
         """How many items those are."""
 
     settings: Settings
+
+    @classmethod
+    def small(cls, scale: int) -> Mapping[str, int]:
+        return Schedule.small(scale)
+
+    def units(self, turn: Turn) -> int:
+        return self.settings.steps_in(turn)
 
     def check(self, task: Task, assistant: Assistant) -> None:
         self._source(assistant)

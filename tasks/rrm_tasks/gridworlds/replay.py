@@ -15,6 +15,9 @@ from rrm_tasks.gridworlds.chance import Cells, Flags, Seeds
 from rrm_tasks.gridworlds.state import State
 from rrm_tasks.gridworlds.world import ACT, ACTIONS, Floats, GridWorld
 
+_CODES = np.full(128, -1, np.int8)
+_CODES[[ord(letter) for letter in ACTIONS]] = np.arange(len(ACTIONS))
+
 Policy = Callable[[Floats], NDArray[Any]]
 """Actions [B] for observations [B, width]."""
 
@@ -127,9 +130,11 @@ def run(
 
 def _numbers(actions: Sequence[str], horizon: int) -> Cells:
     """Letters as numbers, [B, horizon]; -1 where there are none."""
-    table = np.full((len(actions), horizon), -1, np.int8)
-    for row, letters in enumerate(actions):
-        if len(letters) > horizon or not set(letters) <= set(ACTIONS):
-            raise ComponentError(f"episode {row}: not at most {horizon} letters of {ACTIONS}: {letters[:40]!r}")
-        table[row, : len(letters)] = [ACTIONS.index(letter) for letter in letters]
+    lengths = np.array([len(letters) for letters in actions], np.int64)
+    text = "".join(letters[:horizon].ljust(horizon) for letters in actions).encode("ascii", "replace")
+    table: Cells = _CODES[np.frombuffer(text, np.uint8)].reshape(len(actions), horizon)
+    wrong = (lengths > horizon) | ((table >= 0) != (np.arange(horizon) < lengths[:, None])).any(1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ComponentError(f"episode {row}: not at most {horizon} letters of {ACTIONS}: {actions[row][:40]!r}")
     return table

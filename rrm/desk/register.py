@@ -1,0 +1,112 @@
+"""Who judges at a desk, and how far it all is: invitations, pauses, and progress by node and by rater."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Integer, func, insert, select, update
+
+from rrm.desk.raters import Rater
+from rrm.desk.tables import Database, cases, meta, raters, verdicts
+
+
+class NodeProgress(NamedTuple):
+    """How far the judging of one node is."""
+
+    node: str
+    level: int
+    cases: int
+    judged: int
+    """Cases that have all their verdicts."""
+    taken: int
+    """Cases whose verdicts the run has."""
+    verdicts: int
+
+
+class RaterProgress(NamedTuple):
+    """How far one rater is."""
+
+    name: str
+    verdicts: int
+    last: float | None
+    """When the last was given."""
+    paused: bool
+
+
+class Register:
+    """The raters of one desk."""
+
+    def __init__(self, db: Database, clock: Callable[[], float]) -> None:
+        self._db, self._clock = db, clock
+
+    def secret(self) -> bytes:
+        """The desk's own key, which signs links and sessions; made when it is first asked for."""
+        with self._db.writing() as db:
+            found = db.execute(select(meta.c.value).where(meta.c.key == "secret")).scalar()
+            if found is None:
+                found = secrets.token_hex(32)
+                db.execute(insert(meta).values(key="secret", value=found))
+        return bytes.fromhex(found)
+
+    def invite(self, names: Sequence[str]) -> list[Rater]:
+        """The raters of these names; those who are new are written down."""
+        with self._db.writing() as db:
+            there = set(db.execute(select(raters.c.name)).scalars())
+            for name in dict.fromkeys(n for n in names if n not in there):
+                db.execute(insert(raters).values(name=name, created=self._clock()))
+        known = {rater.name: rater for rater in self.all()}
+        return [known[name] for name in names]
+
+    def all(self) -> list[Rater]:
+        """Everybody who was invited, in order."""
+        with self._db.reading() as db:
+            rows = db.execute(select(raters.c.id, raters.c.name, raters.c.paused).order_by(raters.c.id))
+            return [Rater(*row) for row in rows]
+
+    def find(self, id: int) -> Rater | None:
+        """One of them."""
+        with self._db.reading() as db:
+            row = db.execute(select(raters.c.id, raters.c.name, raters.c.paused).where(raters.c.id == id)).first()
+        return Rater(*row) if row else None
+
+    def pause(self, rater: int, paused: bool) -> None:
+        """A paused rater is handed nothing; what they hold they may still judge."""
+        with self._db.writing() as db:
+            db.execute(update(raters).where(raters.c.id == rater).values(paused=paused))
+
+    def of_rater(self, rater: int) -> tuple[int, int]:
+        """How many cases this rater has judged, and how many wait that they have not."""
+        with self._db.reading() as db:
+            done = db.execute(select(func.count()).where(verdicts.c.rater == rater)).scalar_one()
+            wait = db.execute(select(func.count()).where(cases.c.closed.is_(False))).scalar_one()
+            mine = (
+                select(func.count())
+                .select_from(verdicts.join(cases, cases.c.seq == verdicts.c.case))
+                .where(verdicts.c.rater == rater, cases.c.closed.is_(False))
+            )
+            return done, wait - db.execute(mine).scalar_one()
+
+    def progress(self) -> tuple[list[NodeProgress], list[RaterProgress]]:
+        """Every node that has lain on the desk, from the lowest level up, and every rater."""
+        full = func.sum((cases.c.said >= cases.c.wanted).cast(Integer))
+        taken = func.sum(cases.c.closed.cast(Integer))
+        by_node = (
+            select(cases.c.node, func.min(cases.c.level), func.count(), full, taken, func.sum(cases.c.said))
+            .group_by(cases.c.node_key, cases.c.node)
+            .order_by(func.min(cases.c.level), cases.c.node)
+        )
+        given = (
+            select(verdicts.c.rater, func.count().label("count"), func.max(verdicts.c.at).label("last"))
+            .group_by(verdicts.c.rater)
+            .subquery()
+        )
+        by_rater = (
+            select(raters.c.name, func.coalesce(given.c.count, 0), given.c.last, raters.c.paused)
+            .outerjoin(given, given.c.rater == raters.c.id)
+            .order_by(raters.c.id)
+        )
+        with self._db.reading() as db:
+            nodes = [NodeProgress(row[0], *map(int, row[1:])) for row in db.execute(by_node)]
+            return nodes, [RaterProgress(*row) for row in db.execute(by_rater)]

@@ -1,0 +1,88 @@
+"""From the fields of the page's forms to what a script would have posted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import Request
+
+from rrm.desk.sheet import Sheet
+from rrm.errors import Refused
+from rrm.inert import inert
+
+Form = Mapping[str, str]
+
+SLIGHTLY = 0.75
+"""The probability that an answer which is "slightly better" is better."""
+
+
+async def fields(request: Request) -> Form:
+    """The fields of a posted form; of a name that comes twice, the last."""
+    text = (await request.body()).decode("utf-8", "replace")
+    return {k: v[-1] for k, v in parse_qs(text, keep_blank_values=True, max_num_fields=5000).items()}
+
+
+def posted(form: Form, sheet: Sheet) -> dict[str, Any]:
+    """The verdict that a form holds. Raises Refused that says what to fill in."""
+    kind = form.get("kind", "")
+    given: dict[str, Any] = {"kind": kind}
+    if seconds := form.get("seconds"):
+        given["seconds"] = _number(seconds, "seconds")
+    if kind in ("rating", "approval", "correction"):
+        given["response"] = int(_number(form.get("response", "0"), "response"))
+    match kind:
+        case "preference":
+            better = _number(form.get("better", ""), "which is better")
+            firm = SLIGHTLY if form.get("strength") == "slightly" and better != 0.5 else 1.0
+            given["first_better"] = firm if better == 1 else 1 - firm if better == 0 else better
+        case "ranking":
+            given["tiers"] = tiers(form.get("order", ""), [a.name for a in sheet.answers])
+        case "rating":
+            given["score"] = _number(form.get("score", ""), "score") / 9
+        case "approval":
+            given["approved"] = form.get("approved") == "yes"
+        case "step-labels" | "action-labels" | "action-values" | "advantages":
+            content = _steps(form, sheet, kind)
+            given["labels" if kind.endswith("labels") else "values"] = content
+        case "abstention":
+            given["reason"] = form.get("reason") or "cannot tell"
+        case _:
+            given["text"] = form.get("text", "").replace("\r\n", "\n")
+    return given
+
+
+def tiers(order: str, names: list[str]) -> list[list[int]]:
+    """ "B > A = C" as places of answers; who is not named shares the last place."""
+    place = {name.upper(): i for i, name in enumerate(names)} | {str(i + 1): i for i in range(len(names))}
+    found: list[list[int]] = []
+    for tier in re.split(r"[>,;]", order):
+        words = [w for w in re.split(r"[=\s]+", tier.upper()) if w]
+        if strange := [w for w in words if w not in place]:
+            raise Refused(f"order: {inert(strange[0], 20)!r} is no answer; write it as in {' > '.join(names)}")
+        if words:
+            found.append([place[w] for w in words])
+    named = [i for tier in found for i in tier]
+    if len(set(named)) != len(named):
+        raise Refused("order: it names an answer twice")
+    if not named:
+        raise Refused(f"order: say which is best, as in {' > '.join(names)}")
+    rest = [i for i in range(len(names)) if i not in named]
+    return [*found, rest] if rest else found
+
+
+def _steps(form: Form, sheet: Sheet, kind: str) -> list[Any]:
+    """Opinions on steps, each from its own field."""
+    said = {t: form.get(f"step-{t}", "") for t in sheet.steps}
+    long = max((t + 1 for t, what in said.items() if what), default=1)
+    if kind == "action-labels":
+        return [said.get(t, "") for t in range(long)]
+    return [_number(said[t], f"step {t + 1}") if said.get(t) else None for t in range(long)]
+
+
+def _number(text: str, what: str) -> float:
+    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,12})?", text.strip()):
+        raise Refused(f"{what}: a number is needed")
+    return float(text)

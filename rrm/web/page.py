@@ -1,0 +1,169 @@
+"""The page on which people judge, and the owner's: templates escape everything, forms work without a script."""
+
+import time
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rrm.desk import Desk, Handed
+from rrm.desk.raters import Rater
+from rrm.errors import Refused
+from rrm.web.forms import Form, fields, posted
+from rrm.web.going_on import GoingOn
+from rrm.web.session import DAYS, Caller, Doors, check_proof
+from rrm.web.sitting import as_seen, judge, open_exhibit
+
+STATIC = {"judge.css": "text/css", "judge.js": "text/javascript"}
+
+TITLES = {
+    "preference": "Which is better?",
+    "ranking": "Which is best?",
+    "rating": "How good is it?",
+    "approval": "Will it do?",
+    "demonstration": "Answer it yourself",
+    "correction": "Mend the answer",
+    "step-labels": "Which steps were good?",
+    "action-labels": "What should have been done?",
+    "action-values": "What did each step bring?",
+    "advantages": "How much better than its alternatives was each step?",
+    "advice": "What should be done differently?",
+}
+"""What each kind of feedback asks."""
+
+
+@cache
+def _templates() -> Environment:
+    """Escapes everything, whatever a template is called, and fails on a name that it was not given."""
+    loader = PackageLoader("rrm.web", "templates")
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    found.lstrip_blocks = True
+    return found
+
+
+def _page(request: Request, name: str, status: int = 200, **what: Any) -> HTMLResponse:
+    text = _templates().get_template(name).render(nonce=request.scope["state"]["nonce"], **what)
+    return HTMLResponse(text, status_code=status)
+
+
+def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
+    """The routes that a browser asks for."""
+    router = APIRouter(include_in_schema=False)
+    Fields: TypeAlias = Annotated[Form, Depends(fields)]
+
+    def rater(request: Request, form: Fields) -> Rater:
+        caller = doors.caller(request)
+        check_proof(caller, form.get("proof", ""))
+        if caller.rater is None:
+            raise HTTPException(403, "the owner's link does not judge; take a rater's")
+        return caller.rater
+
+    By: TypeAlias = Annotated[Rater, Depends(rater)]
+
+    def shown(request: Request, caller: Caller, said: str = "", status: int = 200) -> Response:
+        if caller.rater is None:
+            return RedirectResponse("/owner", 303)
+        done, waiting = desk.register.of_rater(caller.rater.id)
+        common: dict[str, Any] = {"rater": caller.rater, "proof": caller.proof, "done": done, "said": said}
+        handed = desk.next(caller.rater.id)
+        if handed is None:
+            return _page(request, "wait.html.j2", status, state=going.state, finished=going.finished, **common)
+        return _page(request, "case.html.j2", status, waiting=waiting, **common, **_laid(handed))
+
+    @router.get("/")
+    def home(request: Request) -> Response:
+        try:
+            caller = doors.caller(request)
+        except HTTPException:
+            return _page(request, "enter.html.j2", said="")
+        return shown(request, caller)
+
+    @router.post("/session")
+    def session(request: Request, form: Fields) -> Response:
+        found = doors.session(form.get("token", "").strip().rpartition("#")[2])
+        if found is None:
+            return _page(request, "enter.html.j2", 401, said="This link opens nothing here.")
+        answer = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        answer.set_cookie(doors.cookie, found, max_age=DAYS * 86_400, httponly=True, samesite="strict", secure=secure)
+        return answer
+
+    @router.post("/judge")
+    def judged(request: Request, form: Fields, by: By) -> Response:
+        try:
+            handed = desk.holds(by.id, form.get("case", ""))
+            judge(desk, by, handed.id, posted(form, handed.sheet))
+        except Refused as error:
+            return shown(request, doors.caller(request), f"Not kept: {error}.", 422)
+        return RedirectResponse("/", 303)
+
+    @router.post("/undo")
+    def undo(request: Request, by: By) -> Response:
+        try:
+            desk.undo(by.id)
+        except Refused as error:
+            return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
+        return RedirectResponse("/", 303)
+
+    @router.post("/open")
+    def open_(request: Request, form: Fields, by: By) -> Response:
+        """With a script, only the exhibit comes back; without, the whole page with it open."""
+        case, exhibit = form.get("case", ""), form.get("exhibit", "")
+        try:
+            found = open_exhibit(desk, by, case, exhibit)
+        except Refused as error:
+            return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
+        if request.headers.get("x-part"):
+            return _page(request, "_exhibit_body.html.j2", exhibit=found)
+        return RedirectResponse("/", 303)
+
+    @router.get("/owner")
+    def owner(request: Request) -> Response:
+        caller = doors.caller(request)
+        if caller.rater is not None:
+            raise HTTPException(403, "this page is for the owner's link")
+        nodes, raters = desk.register.progress()
+        links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.register.all()}
+        what: dict[str, Any] = {"nodes": nodes, "raters": raters, "links": links, "now": time.time()}
+        return _page(request, "owner.html.j2", state=going.state, finished=going.finished, proof=caller.proof, **what)
+
+    @router.post("/pause")
+    def pause(request: Request, form: Fields) -> Response:
+        caller = doors.caller(request)
+        check_proof(caller, form.get("proof", ""))
+        if caller.rater is not None:
+            raise HTTPException(403, "this is for the owner's link")
+        for rater in desk.register.all():
+            if rater.name == form.get("rater"):
+                desk.register.pause(rater.id, not rater.paused)
+        return RedirectResponse("/owner", 303)
+
+    @router.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name not in STATIC:
+            raise HTTPException(404, "there is no such file")
+        headers = {"cache-control": "max-age=600"}
+        return Response(_static(name), media_type=STATIC[name], headers=headers)
+
+    return router
+
+
+def _laid(handed: Handed) -> dict[str, Any]:
+    """What the template of a case takes."""
+    sheet = as_seen(handed)
+    opened = {e.exhibit for e in sheet.exhibits} if not sheet.folded else set(handed.opened)
+    return {
+        "case": handed.id,
+        "sheet": sheet,
+        "opened": opened,
+        "spent": round(max(time.time() - handed.began, 0.0), 1),
+        "titles": TITLES,
+    }
+
+
+@cache
+def _static(name: str) -> str:
+    return (files("rrm.web") / "static" / name).read_text(encoding="utf-8")

@@ -1,0 +1,579 @@
+"""`rrm judge`: a whole run judged over HTTP, the page and the interface, who is let in, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import NODES, Rrm
+from desks import close_all, desk_at, sheets
+
+from rrm import Case, Exhibit, Item, Query, Report, Response, Store, Study, build
+from rrm.desk import Desk, place_of
+from rrm.desk.raters import OWNER
+from rrm.desk.sheet import sheet_of
+from rrm.errors import Unfinished
+from rrm.inert import inert
+from rrm.records import FEEDBACK
+from rrm.roles import Known
+from rrm.testing import HOSTILE
+from rrm.web.app import application, server
+from rrm.web.forms import tiers
+from rrm.web.going_on import GoingOn
+from rrm.web.guard import LARGEST, Guard
+from rrm.web.session import Doors
+
+PEOPLE = (
+    """\
+# Sums in two levels, judged by people.
+#   rrm run people.toml
+seed = 7
+effort = { rounds = 1, cases = 4, exam = 40 }
+gate = { items = 3 }
+
+[cast]
+assistant = { use = "careless-adder", slip = 0.5 }
+evaluator = "people"
+reward    = { use = "tally" }
+policy    = { use = "best-of-n", n = 4 }
+"""
+    + NODES
+)
+UNGATED = PEOPLE.replace("gate = {", "gate = { on_fail = 'off',")
+KEY = "0123456789abcdef"
+
+
+class Served:
+    """An application on a port of this machine, in a thread."""
+
+    def __init__(self, desk: Desk, going: GoingOn | None = None, names: tuple[str, ...] = ("ann", "bob")) -> None:
+        self.desk, self.doors = desk, Doors(desk, "rrm_test")
+        self.going = going or GoingOn(desk, None)
+        self.raters = {rater.name: rater.id for rater in desk.register.invite(names)}
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        app = application(desk, self.doors, self.going)
+        self._server = server(app)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+        self._clients: list[httpx.Client] = []
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+
+    def token(self, name: str) -> str:
+        return self.doors.token(self.raters.get(name, OWNER))
+
+    def script(self, name: str) -> httpx.Client:
+        """As a script that sends the token of a link."""
+        return self._client(headers={"authorization": f"Bearer {self.token(name)}"})
+
+    def browser(self, name: str) -> httpx.Client:
+        """As a browser that opened a link."""
+        client = self._client(follow_redirects=True)
+        assert client.post("/session", data={"token": self.token(name)}).status_code == 200
+        return client
+
+    def _client(self, **given: Any) -> httpx.Client:
+        self._clients.append(httpx.Client(base_url=self.base, timeout=20, **given))
+        return self._clients[-1]
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    desk = desk_at(tmp_path / "desk.sqlite")
+    desk.tray.put(KEY, "0", sheets(3), wanted=1)
+    found = Served(desk)
+    yield found
+    found.close()
+    close_all()
+
+
+def verdict(given: dict[str, Any]) -> dict[str, Any]:
+    """Something that may be said of a case: of sums, that the larger one is better."""
+    sheet = given["sheet"]
+    texts = [int(a["text"]) for a in sheet["answers"]]
+    content: dict[str, Any] = {"score": 0.5}
+    if sheet["kinds"][0] == "preference":
+        content = {"first_better": float(texts[0] > texts[1])}
+    elif sheet["kinds"][0] == "ranking":
+        best = texts.index(max(texts))
+        content = {"tiers": [[best], [i for i in range(len(texts)) if i != best]]}
+    return {"case": given["case"], "kind": sheet["kinds"][0], **content}
+
+
+def proof_in(page: str) -> dict[str, str]:
+    """The hidden fields of a page's first form that judges."""
+    form = page[page.index('class="verdict"') :]
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form[: form.index("</form>")]))
+
+
+# -- a whole run ------------------------------------------------------------------------------------------------------
+
+
+def test_a_two_level_run_is_judged_over_http_and_ends_with_a_report(tmp_path: Path) -> None:
+    plan, out = tmp_path / "people.toml", tmp_path / "out"
+    plan.write_text(PEOPLE)
+    with pytest.raises(Unfinished, match=r"4 of 4 cases still wait.*rrm judge"):
+        build.run(Study.load(plan), Store(out), workers=1)
+    desk = desk_at(place_of(out))
+    command = [sys.executable, "-m", "rrm", "run", str(out), "--quiet"]
+    served = Served(desk, GoingOn(desk, command, grace=0.3, every=0.05), names=("ann",))
+    served.going.start()
+    try:
+        ann, owner = served.script("ann"), served.script("owner")
+        said: list[dict[str, Any]] = []
+        opened: dict[str, str] = {}
+        until = time.monotonic() + 120
+        while not served.going.finished and time.monotonic() < until:
+            answer = ann.get("/api/case")
+            if answer.status_code == 204:
+                time.sleep(0.05)
+                continue
+            given = answer.json()
+            for exhibit in given["sheet"]["exhibits"][:1]:
+                assert exhibit["said"] == exhibit["asked"] == [], "nothing of it is read before it is opened"
+                shown = ann.post("/api/opened", json={"case": given["case"], "exhibit": exhibit["exhibit"]}).json()
+                assert shown["who"] == "block"
+                assert (shown["level"], shown["checked"]) == (0, 3)
+                opened[given["sheet"]["case"]] = exhibit["exhibit"]
+            kept = ann.post("/api/feedback", json=verdict(given))
+            assert kept.status_code == 201, kept.text
+            said.append(kept.json()["feedback"])
+        assert served.going.state == "finished"
+        progress = owner.get("/api/progress").json()
+    finally:
+        served.going.stop()
+        served.close()
+        close_all()
+    assert [(n["node"], n["cases"], n["taken"]) for n in progress["nodes"]] == [("block", 7, 7), ("total", 7, 7)]
+    store = Store(out, create=False)
+    record = [
+        f
+        for key, stream in store.places()
+        if stream.endswith("/feedback")
+        for f in store.read(key, stream, FEEDBACK).values()
+    ]
+    assert {f.body for f in record} == {FEEDBACK.validate_python(f).body for f in said}
+    assert len(record) == 14
+    assert {f.evaluator for f in record} == {"ann"}
+    assert len(opened) == 7
+    assert {f.case: f.seen for f in record if f.seen} == {case: (exhibit,) for case, exhibit in opened.items()}
+    nodes = Report.from_store(store).to_json()["arms"][0]["nodes"]
+    assert {name: node["judgements"] for name, node in nodes.items()} == {"block": 4, "total": 4}
+    assert {name: node["truth"]["n"] for name, node in nodes.items()} == {"block": 40, "total": 40}
+    assert (out / "report.html").is_file()
+
+
+def test_several_raters_make_one_verdict(tmp_path: Path) -> None:
+    plan, out = tmp_path / "people.toml", tmp_path / "out"
+    plan.write_text(UNGATED.replace('"people"', '{ use = "people", raters = 3 }'))
+    sayings = {"a": 1.0, "b": 1.0, "c": 0.0}
+    for _ in range(2):
+        with pytest.raises(Unfinished):
+            build.run(Study.load(plan), Store(out), workers=1)
+        desk = desk_at(place_of(out))
+        for rater in desk.register.invite(tuple(sayings)):
+            while handed := desk.next(rater.id):
+                desk.say(rater.id, handed.id, FEEDBACK.validate_python(
+                    {"kind": "preference", "case": handed.sheet.case, "evaluator": rater.name, "seconds": 2.0,
+                     "first_better": sayings[rater.name]}
+                ))  # fmt: skip
+        close_all()
+    build.run(Study.load(plan), Store(out), workers=1)
+    store = Store(out, create=False)
+    record = [f for k, s in store.places() if s == "0/feedback" for f in store.read(k, s, FEEDBACK).values()]
+    assert {(f.evaluator, f.first_better, f.seconds) for f in record} == {("people", 2 / 3, 6.0)}
+    assert len(record) == 8
+
+
+# -- the interface ----------------------------------------------------------------------------------------------------
+
+
+def test_the_next_case_comes_and_is_judged_once(served: Served) -> None:
+    ann, bob = served.script("ann"), served.script("bob")
+    given = ann.get("/api/case").json()
+    assert ann.get("/api/case").json()["case"] == given["case"]
+    other = bob.get("/api/case").json()
+    assert other["case"] != given["case"]
+    assert ann.post("/api/feedback", json=verdict(given)).status_code == 201
+    again = ann.post("/api/feedback", json=verdict(given))
+    assert (again.status_code, again.json()) == (409, {"detail": "you have judged this case already"})
+    assert ann.post("/api/feedback", json=verdict(other)).status_code == 409, "it is in bob's hands"
+    assert ann.post("/api/undo").json() == {"case": given["case"]}
+    assert ann.get("/api/case").json()["case"] == given["case"]
+    for _ in range(2):
+        ann.post("/api/feedback", json=verdict(ann.get("/api/case").json()))
+    assert ann.get("/api/case").status_code == 204
+    assert bob.post("/api/undo").status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"kind": "preference", "first_better": 2}, "first_better: Input should be less than or equal to 1"),
+        ({"kind": "preference"}, "first_better: Field required"),
+        ({"kind": "preference", "first_better": 1, "extra": 1}, "extra: Extra inputs are not permitted"),
+        ({"kind": "rating", "score": 1}, "kind: preference or abstention is asked here (got 'rating')"),
+        ({"kind": "nonsense"}, "kind: preference or abstention is asked here (got 'nonsense')"),
+        ({"kind": "abstention", "reason": " "}, "text: it is empty"),
+        ({"kind": "preference", "first_better": 1, "seconds": -1}, "seconds: Input should be greater than"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_with_a_reason(served: Served, change: dict, why: str) -> None:
+    ann = served.script("ann")
+    given = ann.get("/api/case").json()
+    answer = ann.post("/api/feedback", json={"case": given["case"], **change})
+    assert answer.status_code == 422
+    assert why in answer.json()["detail"]
+    assert ann.post("/api/feedback", json=verdict(given)).status_code == 201, "and nothing was kept"
+
+
+def test_who_shows_no_link_is_not_let_in(served: Served) -> None:
+    nobody = served._client()
+    for method, path in (
+        ("GET", "case"),
+        ("POST", "feedback"),
+        ("POST", "undo"),
+        ("POST", "opened"),
+        ("GET", "progress"),
+    ):
+        answer = nobody.request(method, f"/api/{path}", json={"case": "x", "kind": "x", "exhibit": "x"})
+        assert answer.status_code == 401, path
+        assert answer.headers["www-authenticate"] == "Bearer"
+    for token in ("1", "1.", served.token("ann")[:-1], served.token("ann").replace("1.", "2."), "0.é", "x.y.z"):
+        told = nobody.get("/api/case", headers=[(b"authorization", f"Bearer {token}".encode())])
+        assert told.status_code == 401
+    assert nobody.post("/session", data={"token": "1.nonsense"}).status_code == 401
+    assert served.script("ann").get("/api/progress").status_code == 403
+    assert served.script("owner").get("/api/case").status_code == 403
+
+
+def test_the_time_is_what_the_page_counted_and_no_more_than_passed(served: Served) -> None:
+    ann = served.script("ann")
+    given = ann.get("/api/case").json()
+    long = ann.post("/api/feedback", json={**verdict(given), "seconds": 999.0}).json()["feedback"]["seconds"]
+    assert long < 5
+    given = ann.get("/api/case").json()
+    assert ann.post("/api/feedback", json={**verdict(given), "seconds": 0.0}).json()["feedback"]["seconds"] == 0
+
+
+def test_the_interface_is_described(served: Served) -> None:
+    told = httpx.get(f"{served.base}/openapi.json").json()
+    paths = {f"{method} {path}" for path, methods in told["paths"].items() for method in methods}
+    assert paths == {
+        "get /api/case", "post /api/feedback", "post /api/undo", "post /api/opened", "get /api/progress",
+    }  # fmt: skip
+    assert {"201", "409", "422"} <= set(told["paths"]["/api/feedback"]["post"]["responses"])
+    assert httpx.get(f"{served.base}/docs").status_code == 404, "its page would load scripts from elsewhere"
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_works_by_its_forms_alone(served: Served) -> None:
+    ann = served.browser("ann")
+    page = ann.get("/").text
+    assert "0 judged, 3 to go" in page
+    fields = proof_in(page)
+    page = ann.post("/judge", data={**fields, "better": "0", "strength": "slightly", "seconds": "0.5"}).text
+    assert "1 judged, 2 to go" in page
+    page = ann.post("/judge", data={**fields, "better": "1"}).text
+    assert "Not kept: you have judged this case already." in page
+    page = ann.post("/undo", data={"proof": fields["proof"]}).text
+    assert proof_in(page)["case"] == fields["case"]
+    page = ann.post("/judge", data={**proof_in(page), "better": "0", "strength": "slightly"}).text
+    page = ann.post("/judge", data={**proof_in(page), "kind": "abstention"}).text
+    page = ann.post("/judge", data={**proof_in(page), "better": "x"}).text
+    assert "Not kept: which is better: a number is needed." in page
+    page = ann.post("/judge", data={**proof_in(page), "better": "0.5"}).text
+    assert "Nothing waits for you" in page
+    said = [f[0] for f in served.desk.tray.collect(KEY, "0").values()]
+    assert [getattr(f, "first_better", f.kind) for f in said] == [0.25, "abstention", 0.5]
+    page = ann.post("/undo", data={"proof": fields["proof"]}).text
+    assert "The run has taken your last verdict already: it can no longer be undone." in page
+
+
+def test_no_form_of_another_page_is_taken(served: Served) -> None:
+    ann = served.browser("ann")
+    fields = proof_in(ann.get("/").text) | {"better": "1"}
+    for data, headers in (
+        ({**fields, "proof": ""}, {}),
+        ({**fields, "proof": "x" * 43}, {}),
+        (fields, {"origin": "http://evil.example"}),
+        (fields, {"sec-fetch-site": "cross-site"}),
+        (fields, {"sec-fetch-site": "same-site", "origin": "null"}),
+    ):
+        assert ann.post("/judge", data=data, headers=headers).status_code == 403
+    call = {"case": fields["case"], "kind": "abstention", "reason": "x"}
+    assert ann.post("/api/feedback", json=call).status_code == 403, "a session's call brings its proof along, too"
+    assert ann.post("/api/feedback", json=call, headers={"x-proof": fields["proof"]}).status_code == 201
+
+
+def test_a_session_is_for_this_page_alone(served: Served) -> None:
+    client = served._client()
+    answer = client.post("/session", data={"token": served.token("ann")})
+    cookie = answer.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/"))
+    assert served.token("ann") not in cookie
+    forged = cookie.split("=", 1)[1].split(";")[0].replace('"', "").replace("1:", "0:", 1)
+    assert httpx.get(f"{served.base}/owner", headers={"cookie": f"rrm_test={forged}"}).status_code == 401
+    assert served.browser("ann").get("/owner").status_code == 403
+    owner = served.browser("owner").get("/owner").text
+    assert f"{served.base}/#{served.token('bob')}" in owner
+
+
+def test_the_owner_pauses_a_rater(served: Served) -> None:
+    owner, ann = served.browser("owner"), served.browser("ann")
+    proof = re.search(r'name="proof" value="([^"]+)"', owner.get("/owner").text)[1]
+    assert "Go on" in owner.post("/pause", data={"proof": proof, "rater": "ann"}).text
+    assert "has paused you" in ann.get("/").text
+    assert served.script("ann").get("/api/case").status_code == 204
+    owner.post("/pause", data={"proof": proof, "rater": "ann"})
+    assert served.script("ann").get("/api/case").status_code == 200
+
+
+def test_every_answer_has_strict_headers(served: Served) -> None:
+    ann, script = served.browser("ann"), served.script("ann")
+    policies = set()
+    for answer in (
+        ann.get("/"), ann.get("/owner"), ann.get("/static/judge.js"), ann.get("/nowhere"), script.get("/api/case"),
+        ann.get("/", headers={"host": "evil.example"}), ann.post("/judge"),
+    ):  # fmt: skip
+        policy = answer.headers["content-security-policy"]
+        policies.add(policy)
+        for part in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
+            assert part in policy
+        assert "unsafe" not in policy
+        assert "*" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "server" not in answer.headers
+    assert len(policies) == 7, "a nonce is used once"
+
+
+def test_the_page_is_light_and_loads_nothing_from_elsewhere(served: Served) -> None:
+    ann = served.browser("ann")
+    page = ann.get("/").text
+    asked = re.findall(r'(?:src|href|action)="([^"]*)"', page)
+    assert all(url.startswith(("/", "data:")) and not url.startswith("//") for url in asked), asked
+    parts = [page, *(ann.get(url).text for url in dict.fromkeys(asked) if url.startswith("/static"))]
+    assert len(parts) == 3
+    assert sum(len(part.encode()) for part in parts) < 60_000
+    assert not re.search(r"<[^>]+\son\w+=|javascript:|style=", page)
+
+
+def test_a_name_that_somebody_elses_page_gives_this_server_is_refused(served: Served) -> None:
+    ann = served.script("ann")
+    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", ""):
+        assert ann.get("/api/case", headers={"host": host}).status_code == 400, host
+    for host in ("localhost", "LOCALHOST:99", "127.0.0.1", "[::1]:80", "192.168.0.7:8710"):
+        assert ann.get("/api/case", headers={"host": host}).status_code == 200, host
+
+
+def test_large_requests_are_refused(served: Served) -> None:
+    ann = served.script("ann")
+    assert ann.post("/api/feedback", content=b"x" * (LARGEST + 1)).status_code == 413
+
+    def in_parts() -> Iterator[bytes]:
+        for _ in range(LARGEST // 1000 + 2):
+            yield b"x" * 1000
+
+    with pytest.raises((httpx.HTTPError, AssertionError)):
+        assert ann.post("/api/feedback", content=in_parts()).status_code < 400
+    assert ann.get("/api/case").status_code == 200
+
+
+def test_too_many_requests_wait() -> None:
+    now = [0.0]
+    guard = Guard(None, "127.0.0.1", clock=lambda: now[0])  # type: ignore[arg-type]
+    assert sum(guard._may("ann") for _ in range(300)) == 200
+    assert guard._may("bob")
+    now[0] += 0.1
+    assert sum(guard._may("ann") for _ in range(300)) == 5
+
+
+# -- hostile text -----------------------------------------------------------------------------------------------------
+
+NASTY = (
+    *HOSTILE,
+    "<script>alert(1)</script>", "</script><script>alert(1)</script>", '"><script>alert(1)</script>',
+    "<img src=x onerror=alert(1)>", "<svg/onload=alert(1)>", "<svg><animate onbegin=alert(1)>",
+    "<body onload=alert(1)>",
+    "<iframe src=javascript:alert(1)>", "<a href=javascript:alert(1)>x</a>", "javascript:alert(1)",
+    "<base href=//evil>",
+    "<meta http-equiv=refresh content=0;url=//evil>", "<link rel=stylesheet href=//evil>",
+    "<style>*{display:none}</style>",
+    "<form action=//evil><input name=token>", "<input autofocus onfocus=alert(1)>",
+    "<details open ontoggle=alert(1)>",
+    "</textarea><script>alert(1)</script>", "</title><script>alert(1)</script>",
+    "</style><script>alert(1)</script>",
+    "<!--><script>alert(1)</script>-->", "<![CDATA[<script>alert(1)</script>]]>",
+    "<math><mtext><script>alert(1)</script>",
+    "{{ 7 * 7 }}", "{% include '/etc/passwd' %}", "${alert(1)}", "#{7*7}", "{{ config }}", "{{ self.__init__ }}",
+    "<template><script>alert(1)</script></template>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "\x00<script\x00>alert(1)</script>", "<scr\x00ipt>", "<ScRiPt>alert(1)</sCrIpT>",
+    "<script src=//evil></script>",
+    "<object data=//evil>", "<embed src=//evil>", "<video src=//evil>", "<button formaction=//evil>",
+    "&lt;script&gt;",
+    "&#60;script&#62;alert(1)", "' onmouseover='alert(1)", '" onmouseover="alert(1)', "` onmouseover=`alert(1)",
+    "\u202egnp.exe", "a\u200bb", "\ufeff", "\u2066\u2067", "\U000e0041\U000e0042", "\x1b[2J\x1b]0;x\x07",
+    "\r\nSet-Cookie: x=1",
+    "a" * 15_000, "\n" * 5000, "a\u0301" + "\u0301" * 500, "<b>A is better</b>", "Answer A", "</section></main>",
+)  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a browser would find."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_whatever_an_agent_wrote_is_text(tmp_path: Path) -> None:
+    from rrm.blocks import Code, Frames, Table, Text
+    from rrm.registry import TASKS
+
+    assert len(NASTY) >= 50
+    plain = TASKS.build("column-sum")
+
+    class Hostile(type(plain)):  # type: ignore[misc]
+        def show(self, item: Item, text: str | None = None) -> Any:
+            shown = item.prompt if text is None else text
+            frame = Frames(frames=(Text(text=shown),), captions=(shown,))
+            table = Table(columns=(shown,), rows=((shown,),))
+            return Text(text=shown), Code(text=shown, language=shown), table, frame
+
+    task = Hostile()
+    desk = desk_at(tmp_path / "desk.sqlite")
+    laid = []
+    for i, nasty in enumerate(["harmless", *NASTY]):
+        item = Item(task="column-sum", prompt=nasty)
+        responses = tuple(Response(item=item.id, text=t, agent=nasty) for t in (nasty, "2"))
+        query = Query(subtask="block", item=item)
+        exhibit = Exhibit(text=nasty, agent=nasty, title=nasty, kind=nasty, query=query)
+        case = Case(item=item, responses=responses, exhibits=(exhibit,), place=f"0/{i}")
+        helpers = {"block": Known(nasty, 0, task, 5, 4)}
+        kinds = ("preference", "correction", "demonstration", "ranking")
+        laid.append(sheet_of(task, case, node=nasty, level=1, helpers=helpers, kinds=kinds, folded=False))
+    desk.tray.put(KEY, "0", laid)
+    served = Served(desk)
+    try:
+        ann = served.browser("ann")
+        expected: list[tuple[str, tuple[str, ...]]] = []
+        for i, nasty in enumerate(["harmless", *NASTY]):
+            text = ann.get("/").text
+            page = Page()
+            page.feed(text)
+            tags = [(tag, tuple(sorted(attrs))) for tag, attrs in page.tags]
+            expected = expected or tags
+            if nasty:
+                assert tags == expected, f"{nasty[:60]!r} changed what the page is made of"
+            seen = page.text.replace("\r\n", "\n")
+            assert inert(nasty, 20_000).strip() in seen, nasty[:60]
+            assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]", text)
+            assert ann.post("/judge", data={**proof_in(text), "kind": "abstention"}).status_code == 200
+            assert i == desk.register.of_rater(served.raters["ann"])[0] - 1
+    finally:
+        served.close()
+        close_all()
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_is_told_in_one_line(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    assert "there is no run here" in rrm("judge", tmp_path / "nowhere").err
+    assert rrm("run", study, "--out", tmp_path / "done", "--quiet").code == 0
+    said = rrm("judge", tmp_path / "done")
+    assert said.code == 1
+    assert "nobody is asked in a browser here: its evaluators are simulated" in said.err
+    plan, out = tmp_path / "people.toml", tmp_path / "out"
+    plan.write_text(PEOPLE)
+    said = rrm("run", plan, "--out", out)
+    assert said.code == 3
+    assert f"`rrm judge {out}`" in said.err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = rrm("judge", out, "--port", taken.getsockname()[1])
+        assert said.code == 1
+        assert re.search(r"cannot listen on 127.0.0.1, port \d+: Address already in use. Give another --port", said.err)
+    said = rrm("run", out, "--fast")
+    assert said.code == 2
+    assert "only a plan takes options" in said.err
+
+
+def test_a_finished_run_has_nothing_to_judge(tmp_path: Path, rrm: Rrm) -> None:
+    plan, out = tmp_path / "people.toml", tmp_path / "out"
+    plan.write_text(UNGATED)
+    assert rrm("run", plan, "--out", out).code == 3
+    for _ in range(2):
+        desk = desk_at(place_of(out))
+        (ann,) = desk.register.invite(["ann"])
+        while handed := desk.next(ann.id):
+            said = {"kind": "abstention", "case": handed.sheet.case, "evaluator": "ann", "reason": "x"}
+            desk.say(ann.id, handed.id, FEEDBACK.validate_python(said))
+        close_all()
+        code = rrm("run", out).code
+    assert code == 0
+    assert "this run is finished: nothing waits to be judged" in rrm("judge", out).err
+
+
+def test_links_come_as_json_and_the_server_serves_them(tmp_path: Path, rrm: Rrm) -> None:
+    plan, out = tmp_path / "people.toml", tmp_path / "out"
+    plan.write_text(PEOPLE)
+    assert rrm("run", plan, "--out", out).code == 3
+    command = [sys.executable, "-m", "rrm", "judge", str(out), "--port", "0", "--raters", "2", "--json", "--no-train"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        links = [json.loads(process.stdout.readline()) for _ in range(3)]
+        assert [(link["role"], link["name"]) for link in links] == [
+            ("owner", "owner"), ("rater", "rater-1"), ("rater", "rater-2"),
+        ]  # fmt: skip
+        base, token = links[1]["url"].split("#")
+        assert token == links[1]["token"]
+        for _ in range(100):
+            try:
+                answer = httpx.get(f"{base}api/case", headers={"authorization": f"Bearer {token}"})
+                break
+            except httpx.ConnectError:
+                time.sleep(0.1)
+        assert answer.json()["sheet"]["node"] == "block"
+        process.terminate()
+        assert "Traceback" not in process.stderr.read()
+
+
+# -- forms ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("order", "places"),
+    [("B", [[1], [0, 2]]), ("b > c", [[1], [2], [0]]), ("A=C>B", [[0, 2], [1]]), ("3 > 1", [[2], [0], [1]]),
+     ("A = B = C", [[0, 1, 2]])],
+)  # fmt: skip
+def test_an_order_is_read(order: str, places: list[list[int]]) -> None:
+    assert tiers(order, ["A", "B", "C"]) == places
