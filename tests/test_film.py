@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from hostile import MUST_NOT_SURVIVE
 from rich.console import Console
-from test_report import BIDI, arm, checked, html, keyed, publish
+from test_report import arm, checked, html, keyed, publish
 
 from rrm import Block, Case, Exhibit, Frames, Image, Item, Query, Response, Seed, Subtask, Task, Text
 from rrm.drawn import png
@@ -256,7 +257,7 @@ def test_the_page_marks_what_helpers_point_to(tmp_path: Path) -> None:
     assert how == "said"
     assert words.startswith("&lt;/span&gt;&lt;script&gt;")
     assert len(words) < 100
-    assert not BIDI.search(text)
+    assert not MUST_NOT_SURVIVE.search(text)
     assert "1 answer of mid about single frames" in text or "2 answers of mid about single frames" in text
 
 
