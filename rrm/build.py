@@ -33,8 +33,9 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
     with alone(store.folder):
         # of an arm that is recorded with several plans, the last one counts
         before = refuse_another(store, arms)
-        latest = {slot[-1].id for slot in slots(before)}
-        store.append("study", "arms", [a for a in arms if a.id not in latest])
+        latest = {slot[-1].slot: slot[-1] for slot in slots(before)}
+        new = [a for a in arms if a.slot not in latest or not _holds(latest[a.slot], a, partly=study.partly)]
+        store.append("study", "arms", new)
         asked = TrialAsked(plan=None, folder="") if study.trial is None else study.trial.asked()
         known = list(store.read(NODE, ASKED, TrialAsked).values())
         if asked != (known[-1] if known else TrialAsked()):
@@ -51,6 +52,11 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
             scheduler.in_this_process()
         else:
             scheduler.in_processes(count)
+
+
+def _holds(recorded: Arm, arm: Arm, *, partly: bool) -> bool:
+    """Whether an arm is recorded as it is now: of one that is run in part, these nodes among others."""
+    return recorded.id == arm.id or (partly and arm.nodes.items() <= recorded.nodes.items())
 
 
 def refuse_another(store: Store, arms: Sequence[Arm]) -> list[Arm]:

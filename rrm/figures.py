@@ -18,6 +18,11 @@ def number(x: float) -> str:
     return _bare(f"{x:.{digits}f}")
 
 
+def amount(x: float) -> str:
+    """A count or a cost, or the mean of some: 12,000, 7, 2.5."""
+    return f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}"
+
+
 def signed(f: Figure) -> str:
     """A difference with its interval: "+.45 [.41, .49]"."""
     return f"{_bare(f'{f.mean:+.2f}')} {bounds(f)}".rstrip()

@@ -86,7 +86,7 @@ def recorded(store: Store, *, trust: bool = False) -> Study:
     newest = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
     if not newest:
         raise StoreError(f"{store.folder}: no arm of a study is in this record yet: `rrm run PLAN` trains one")
-    plans = [ArmPlan(arm.name, arm.varied, plan_of(arm)) for arm in newest]
+    plans = [ArmPlan(arm.name, arm.varied, plan_of(arm), arm.base) for arm in newest]
     asked = list(store.read(NODE, ASKED, TrialAsked).values())
     trial = Trial.recorded(asked[-1]) if asked else None
     uses = [use.use for use in trial.uses()] if trial else []
@@ -96,7 +96,7 @@ def recorded(store: Store, *, trust: bool = False) -> Study:
             f"{store.folder}: the record names code in a file, {strange[0]!r}, which would be run: if you trust it, "
             "say so with --trust"
         )
-    return Study(newest[0].title, plans, trial=trial)
+    return Study(newest[0].title, plans, fast=any(arm.fast for arm in newest), trial=trial)
 
 
 def people_of(store: Store, *, trust: bool = False, besides: Collection[str] = ()) -> set[str]:

@@ -170,7 +170,8 @@ class Level:
         for check in self._spots:
             with self._clock("spot"):
                 result = check.of_round(number, cases)
-            words = told(result)
+            asked = any(e.query and e.query.subtask == result.subtask for case in cases for e in case.exhibits)
+            words = told(result) if asked else ""  # of whom nobody was asked there is nothing to say
             self.watch("spot" if result.trusted else "alarm", number, self.node.effort.rounds, words)
             if self._stops and not any(check.trusted_by(needed) for needed in self._stops):
                 raise GateFailed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from importlib import import_module
 from pathlib import Path
@@ -106,10 +106,11 @@ def _broken(ordered: Sequence[str]) -> list[list[str]]:
     return rows if ordered else []
 
 
-def graph_svg(graph: TaskGraph, *, standalone: bool = True) -> str:
+def graph_svg(graph: TaskGraph, *, standalone: bool = True, trained: Collection[str] = ()) -> str:
     """The task graph: arrows run from a helper up to the node that it helps to judge, and name the subtask.
 
-    `standalone` adds the XML namespace, which a file needs and a page does not.
+    `standalone` adds the XML namespace, which a file needs and a page does not. Nodes that are `trained` have a tick
+    and a strong edge.
     """
     boxes, width, height = layout(graph)
     subtasks: dict[tuple[str, str], list[str]] = {}
@@ -118,7 +119,7 @@ def graph_svg(graph: TaskGraph, *, standalone: bool = True) -> str:
     title = f"Task graph: {len(boxes)} nodes on {len(graph.levels())} levels, help flowing upwards"
     body = [_edge(boxes[h], boxes[n], s, h, n, len(subtasks) <= _LABELS) for (h, n), s in subtasks.items()]
     level = graph.level_of()
-    body += [_node(node, box, level[node], graph.tasks[node].name()) for node, box in boxes.items()]
+    body += [_node(node, box, level[node], graph.tasks[node].name(), node in trained) for node, box in boxes.items()]
     arrow = (
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0.5 7.5 4 0 7.5Z" fill="currentColor"/></marker></defs>'
@@ -126,13 +127,15 @@ def graph_svg(graph: TaskGraph, *, standalone: bool = True) -> str:
     return _svg("graph", title, width, height, arrow + "".join(body), standalone)
 
 
-def _node(node: str, box: Box, level: int, task: str) -> str:
+def _node(node: str, box: Box, level: int, task: str, trained: bool) -> str:
+    edge = 'stroke-opacity="1" stroke-width="2.4"' if trained else 'stroke-opacity=".55" stroke-width="1.2"'
     return (
-        f"<g><title>{label(node, 200)}: {label(task)}, level {level}</title>"
+        f"<g><title>{label(node, 200)}: {label(task)}, level {level}{', trained' if trained else ''}</title>"
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{_TALL}" rx="7" '
-        'style="fill:var(--surface, Canvas)" stroke="currentColor" stroke-opacity=".55" stroke-width="1.2"/>'
+        'style="fill:var(--surface, Canvas)" stroke="currentColor" '
+        f"{edge}/>"
         f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + _TALL / 2 + 4.5:.1f}" text-anchor="middle" font-size="13" '
-        f'fill="currentColor">{label(node, 24)}</text></g>'
+        f'fill="currentColor">{"✓ " if trained else ""}{label(node, 24)}</text></g>'
     )
 
 

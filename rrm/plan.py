@@ -6,7 +6,7 @@ import itertools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
@@ -16,7 +16,20 @@ from rrm.asking import Fresh
 from rrm.errors import GraphError, PlanError, SettingsError, UnknownComponent
 from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
-from rrm.layering import ROLES, Raw, Taken, assignment, lay, leaves, merge, only, several, spread, still_off, table_in
+from rrm.layering import (
+    ROLES,
+    Raw,
+    Taken,
+    assignment,
+    lay,
+    leaves,
+    merge,
+    only,
+    several,
+    spread,
+    still_off,
+    table_in,
+)
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
@@ -387,6 +400,8 @@ class Study:
     arms: Sequence[ArmPlan]
     fast: bool = False
     """At the small size of [fast], at which nothing is found out."""
+    partly: bool = False
+    """Some of the plan's nodes were left out."""
     trial: Trial | None = None
     """A trial of help, once the nodes are trained."""
 
@@ -441,7 +456,25 @@ class Study:
                     _checked(whole[""], path, str(path))
                     plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
                 found.append(ArmPlan(name, varied, plan, unchanged))
-        return cls(title, found, fast, _trial([raw, *every], found, changes, path))
+        return cls(title, found, fast, trial=_trial([raw, *every], found, changes, path))
+
+    def of_nodes(self, names: Sequence[str]) -> Study:
+        """These nodes and those that they need alone. Raises PlanError if one of them is nowhere."""
+        known = {name: None for arm in self.arms for name in arm.plan.node}
+        for name in names:
+            if name not in known:
+                raise PlanError(f"--node {name!r}: no node is called so. {suggest(name, known)}")
+        arms = []
+        for arm in self.arms:
+            needed = [name for name in names if name in arm.plan.node]
+            for name in needed:  # which grows: what is needed may need more
+                node = arm.plan.node[name]
+                needed += [n for n in (*(h.node for h in node.helped_by.values()), node.start) if n and n not in needed]
+            if needed:
+                few = {name: node for name, node in arm.plan.node.items() if name in needed}
+                arms.append(replace(arm, plan=arm.plan.model_copy(update={"node": few})))
+        there = self.trial is not None and any(self.trial.node in arm.plan.node for arm in arms)
+        return replace(self, arms=arms, partly=True, trial=self.trial if there else None)
 
 
 def _as_said(_: Raw, after: Raw) -> Raw:

@@ -242,16 +242,6 @@ class Wrapper(Assistant):
         return self.around(self.inner.load(folder), self.task)
 
 
-class Seat(NamedTuple):
-    """One of several raters in a trial, and what falls to them."""
-
-    rater: int
-    cases: Sequence[Case]
-    """In the order in which they are to be judged."""
-    seconds: Sequence[float | None]
-    """The budget of time for each; None: what they want."""
-
-
 class Known(NamedTuple):
     """A helper, as far as whoever hears it may know it."""
 
@@ -273,6 +263,16 @@ class Room(NamedTuple):
     """Of the node under which what is said is recorded."""
     helpers: Mapping[str, Known]
     """By subtask, who speaks in the exhibits."""
+
+
+class Seat(NamedTuple):
+    """One of several raters in a trial, and what falls to them."""
+
+    rater: int
+    cases: Sequence[Case]
+    """In the order in which they are to be judged."""
+    seconds: Sequence[float | None]
+    """The budget of time for each; None: what they want."""
 
 
 class Evaluator(Component):

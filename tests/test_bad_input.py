@@ -568,10 +568,6 @@ def test_a_case_that_is_not_there(trained: Path, rrm: Rrm) -> None:
     assert "total/0 has cases 0 to 5, and no １" in one_line(said.err)
 
 
-def test_a_node_is_not_yet_a_case(trained: Path, rrm: Rrm) -> None:
-    assert "total is a node: add one of 0, 1, " in one_line(rrm("show", trained, "total").err)
-
-
 def flipped(path: Path) -> None:
     """One bit of it, so that it is as long as it was."""
     content = bytearray(path.read_bytes())

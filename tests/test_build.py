@@ -327,3 +327,24 @@ def test_a_folder_holds_one_study(study: Path, rrm: Rrm, tmp_path: Path) -> None
     assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the nodes are the same"
     other.write_text(STUDY.replace("total", "sum"))
     assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the title is the same"
+
+
+def test_one_node_with_what_it_needs(study: Path, rrm: Rrm, tmp_path: Path) -> None:
+    """It is the same node as in the whole plan: nothing is trained twice, and the whole is not forgotten for it."""
+    out = tmp_path / "out"
+    study.write_text(STUDY + '[node.apart]\ntask = { use = "column-sum", length = 3 }\n[vary]\nseed = [0, 1]\n')
+
+    def trained() -> list[list[str]]:
+        arms = json.loads(rrm("report", out, "--json").out)["arms"]
+        return [[name for name, node in arm["nodes"].items() if node["finished"]] for arm in arms]
+
+    assert rrm("run", study, "--out", out, "-w", 1, "-q", "--node", "total").code == 0
+    assert trained() == [["block", "total"]] * 2
+    whole = rrm("run", study, "--out", out, "-w", 1)
+    assert "4 of 6 nodes are trained already" in whole.err
+    assert trained() == [["block", "total", "apart"]] * 2
+    before = list(Store(out).export())
+    assert rrm("run", study, "--out", out, "-w", 1, "-q", "--node", "block").code == 0
+    assert list(Store(out).export()) == before, "it is trained already, as part of the whole"
+    missing = rrm("run", study, "--out", out, "--node", "totl")
+    assert missing.err == "rrm: --node 'totl': no node is called so. Did you mean 'total'?\n"

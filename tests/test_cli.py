@@ -261,7 +261,21 @@ def test_show_lists_nodes_and_shows_a_case_by_place_or_id(trained: Path, rrm: Rr
     assert case["id"] in rrm("show", trained, case["id"]).out
     gate = rrm("show", trained, "block/gate-1/0")
     assert gate.code == 0
-    assert re.search("^judgement: (preference|rating) ", gate.out, re.MULTILINE)
+    said = re.search("^judgement: (preference|rating): (.*)$", gate.out, re.MULTILINE)
+    assert said
+    assert re.search(r"(first better|score) [\d.]+", said[2])
+    assert not re.search(r"[{}']", said[2]), "no terms of Python"
+
+
+def test_show_lists_the_rounds_of_a_node(trained: Path, study: Path, rrm: Rrm) -> None:
+    said = rrm("show", trained, "total")
+    assert said.code == 0
+    rows = re.findall(r"^run, seed 7 +(\S.*?) +(\d+) +(\d+) +([0-9a-f]{16}/\S+)", said.out, re.MULTILINE)
+    assert [row[:3] for row in rows] == [("round 0", "6", "6"), ("round 1", "6", "6"), ("gate-1", "4", "4")]
+    assert rrm("show", trained, rows[1][3]).out.startswith("total 1/0, of run, seed 7")
+    assert rrm("show", trained, rows[0][3].partition("/")[0]).out == said.out, "by its key"
+    assert rrm("run", study, "--out", trained, "-w", 1, "-q", "--set", "node.total.effort.cases=7").code == 0
+    assert re.findall(r"round 0 +(\d+)", rrm("show", trained, "total").out) == ["7"], "what is replaced is left out"
 
 
 def test_a_case_that_is_not_there_is_told_by_what_is(trained: Path, rrm: Rrm) -> None:

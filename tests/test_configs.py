@@ -60,7 +60,7 @@ def test_it_opens_with_what_it_shows_and_the_command(path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)
 def test_its_arms_can_be_compared(path: Path) -> None:
     study = Study.load(path)
-    if path.stem in ("people", "trial"):  # people judge one arm at one seed, and a trial has arms of its own
+    if path.stem in ("people", "trial"):  # people judge one arm at one seed: who would judge nine? A trial has its own
         assert [(arm.name, arm.plan.seed) for arm in study.arms] == [("run", 0)]
         return
     controls = {

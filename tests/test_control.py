@@ -26,10 +26,12 @@ from rrm.registry import ASSISTANTS, POLICY_TRAINERS, REWARD_TERMS, REWARD_TRAIN
 from rrm.report import Report
 from rrm.roles import GivenTerm, RewardModel, Scores, Turn
 from rrm.training.objective import objective
+from rrm_assistants import _frames
 from rrm_tasks.gridworld import GridEpisodes
 from rrm_tasks.gridworlds import WORLDS
-from rrm_tasks.gridworlds.frames import clips, seems_unsafe, transcripts
+from rrm_tasks.gridworlds.frames import CODES, MOVES, clips, seems_unsafe, transcripts
 from rrm_tasks.gridworlds.wander import corpus
+from rrm_tasks.gridworlds.world import ACTIONS
 
 CONFIG = Path(__file__).parent.parent / "configs" / "gridworlds.toml"
 READABLE = [name for name in WORLDS if name != "boat-race"]
@@ -368,6 +370,12 @@ task = {{ use = "gridworld", world = "{world}" }}
         assemble(Study.load(plan).arms[0].plan)
     with pytest.raises(PlanError, match="values steps, and answers of task 'column-sum' have none"):
         REWARD_TERMS.build("visible").of(TASKS.build("column-sum"))
+
+
+def test_assistants_read_frames_as_the_gridworlds_write_them() -> None:
+    assert _frames.CELLS == CODES
+    assert _frames.LEADS_TO == MOVES
+    assert "".join(_frames.LEADS_TO) == ACTIONS, "in the order of the numbers of actions"
 
 
 # -- the study ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from conftest import NODES, Rrm
 
 from rrm import build
 from rrm.cli import app
+from rrm.cli.new import new
 from rrm.job import jobs
 from rrm.plan import Cast, Effort, Expected, Gate, HelpedBy, NodePlan, Spot, Study, Term, Trial, TrialArm
 from rrm.records import Record
@@ -87,6 +88,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if block.saved_as:
             assert not (place / block.saved_as).exists(), f"{block.saved_as} is saved twice"
             (place / block.saved_as).write_text(block.text, encoding="utf-8")
+    for kind in ("task", "assistant"):  # as the page on extending says
+        new(kind, f"my-{kind}", place / f"my_{kind}.py")
+    mine = (place / "my_assistant.py").read_text(encoding="utf-8")
+    assert mine.rstrip().endswith("words[-1]")
+    (place / "my_assistant.py").write_text(mine.replace("else words[-1]", "else max(words)"), encoding="utf-8")
     study = Study.load(ROOT / "configs" / "column_sum.toml", fast=True)
     build.run(study, Store(place / "runs" / "column_sum"), workers=1)
     (place / "configs").symlink_to(ROOT / "configs")
@@ -137,6 +143,18 @@ def test_the_plan_of_home_made_parts_runs(workshop: Path, monkeypatch: pytest.Mo
     assert asked["recursive"] == 240
     assert 0 < asked["some"] < 240
     assert asked["unassisted"] == 0
+
+
+def test_the_plan_of_what_new_writes_runs(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workshop)
+    store = Store(Path("runs/my_plan"))
+    build.run(Study.load(Path("my_plan.toml")), store, workers=1)
+    found = Report.from_store(store, trust=True).to_json()
+    arms = {arm["arm"]["name"]: arm["nodes"]["three-digits"] for arm in found["arms"]}
+    assert arms["recursive"]["helper_questions"] > 0
+    right = {name: arm["judge_accuracy"]["mean"] for name, arm in arms.items()}
+    assert right["oracle"] == 1
+    assert right["recursive"] > right["unassisted"] + 0.1, "help makes the user right more often"
 
 
 def test_the_plan_that_learns_learns(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

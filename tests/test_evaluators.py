@@ -473,6 +473,15 @@ class Sitting:
         return list(self.terminal.judge(task or Worth(), cases, seed=Seed(0)))
 
 
+@pytest.mark.parametrize("last", ["", "^C", "q\n"])
+def test_what_is_said_after_a_sitting_begins_a_line(last: str) -> None:
+    """Nobody typed the end of the question's line: not with Ctrl-D or Ctrl-C, nor where keys come from a pipe."""
+    sitting = Sitting("1\n", last)
+    sitting.judge(_many(1, 2, count=3))
+    assert not sitting.screens[-1].endswith("\n")
+    assert sitting.stream.getvalue() == "\n"
+
+
 def test_keys_for_two_for_more_and_for_one() -> None:
     cases = [*_many(1, 2, count=5), _case(1, 2, 3), _case(1, 3, 2), _case(3, 2, 1), _case(1), _case(2)]
     said = Sitting("1\n", "2\n", "=\n", "?\n", "1 2\n", "2\n", "1, 3\n", "=\n", "9\n", "3\n", person="ann").judge(cases)

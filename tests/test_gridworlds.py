@@ -19,11 +19,12 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_baselines
 
 from rrm import ComponentError, SettingsError
+from rrm.reach import Reached
 from rrm_tasks.gridworlds import WORLDS, make
 from rrm_tasks.gridworlds.chance import fresh, seeds
 from rrm_tasks.gridworlds.gym import GridWorldEnv, identifier
 from rrm_tasks.gridworlds.off_switch import OffSwitch
-from rrm_tasks.gridworlds.planner import Report, best_return, violations
+from rrm_tasks.gridworlds.planner import best_return, violations
 from rrm_tasks.gridworlds.render import letters, pixels, text
 from rrm_tasks.gridworlds.replay import Trajectories, play, replay
 from rrm_tasks.gridworlds.state import State, unique
@@ -366,7 +367,7 @@ def test_a_shielded_policy_is_proved_safe(name: str) -> None:
     starts = world.layouts(2) if np.prod(world.radices) > 5000 else world.layouts().take(slice(0, 40))
     report = violations(world, starts, shielded(world))
     assert report.safe
-    assert report.counterexample is None
+    assert report.way is None
     # what was looked at holds all that many random walks under the same shield come to
     draw, seen = np.random.default_rng(0), set()
     state = starts.take(np.arange(2000) % len(starts))
@@ -389,15 +390,15 @@ def test_a_free_policy_is_found_out(name: str) -> None:
     assert_shown(world, start, report)
 
 
-def assert_shown(world: World, start: State, report: Report) -> None:
-    """The counterexample leads where it says: to an unsafe event in its last step."""
-    found = report.counterexample
+def assert_shown(world: World, start: State, report: Reached) -> None:
+    """The way leads where it says: to an unsafe event in its last step."""
+    found = report.way
     assert found is not None
     state = start.take(np.array([found.start]))
-    for letter, ranks in zip(found.actions, found.ranks, strict=True):
-        outcome = world.step(state, np.array([ACTIONS.index(letter)]), ranks[None])
+    for action, ranks in zip(found.actions, found.draws, strict=True):
+        outcome = world.step(state, np.array([action]), ranks[None])
         state, event = outcome.state, int(outcome.event[0])
-    assert world.events[event - 1] == found.event
+    assert event - 1 == found.event
 
 
 def test_a_planted_violation_is_found_where_it_lies() -> None:
@@ -431,8 +432,8 @@ def test_a_planted_violation_is_found_where_it_lies() -> None:
         state, unsafe = outcome.state, unsafe | (outcome.event > 0)
     assert not unsafe.any()
     report = violations(world, start, policy)
-    assert report.counterexample is not None
-    assert (len(report.counterexample.actions), report.counterexample.event) == (9, "built a bot")
+    assert report.way is not None
+    assert (len(report.way.actions), world.events[report.way.event]) == (9, "built a bot")
     assert_shown(world, start, report)
     with pytest.raises(ComponentError, match="allows no action in some state"):
         violations(world, start, lambda state: np.zeros((len(state), 5), bool))

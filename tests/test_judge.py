@@ -29,6 +29,7 @@ from rrm.records import FEEDBACK
 from rrm.roles import Known
 from rrm.testing import HOSTILE
 from rrm.web.app import application, server
+from rrm.web.drill import Drill
 from rrm.web.forms import tiers
 from rrm.web.going_on import GoingOn
 from rrm.web.guard import LARGEST, Guard
@@ -57,13 +58,19 @@ KEY = "0123456789abcdef"
 class Served:
     """An application on a port of this machine, in a thread."""
 
-    def __init__(self, desk: Desk, going: GoingOn | None = None, names: tuple[str, ...] = ("ann", "bob")) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        going: GoingOn | None = None,
+        names: tuple[str, ...] = ("ann", "bob"),
+        drill: Drill | None = None,
+    ) -> None:
         self.desk, self.doors = desk, Doors(desk, "rrm_test")
         self.going = going or GoingOn(desk, None)
         self.raters = {rater.name: rater.id for rater in desk.register.invite(names)}
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.base = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        app = application(desk, self.doors, self.going)
+        app = application(desk, self.doors, self.going, drill=drill)
         self._server = server(app)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
         self._clients: list[httpx.Client] = []
@@ -253,6 +260,7 @@ def test_who_shows_no_link_is_not_let_in(served: Served) -> None:
         ("POST", "feedback"),
         ("POST", "undo"),
         ("POST", "opened"),
+        ("POST", "ask"),
         ("GET", "progress"),
     ):
         answer = nobody.request(method, f"/api/{path}", json={"case": "x", "kind": "x", "exhibit": "x"})
@@ -279,7 +287,8 @@ def test_the_interface_is_described(served: Served) -> None:
     told = httpx.get(f"{served.base}/openapi.json").json()
     paths = {f"{method} {path}" for path, methods in told["paths"].items() for method in methods}
     assert paths == {
-        "get /api/case", "post /api/feedback", "post /api/undo", "post /api/opened", "get /api/progress",
+        "get /api/case", "post /api/feedback", "post /api/undo", "post /api/opened", "post /api/ask",
+        "get /api/progress",
     }  # fmt: skip
     assert {"201", "409", "422"} <= set(told["paths"]["/api/feedback"]["post"]["responses"])
     assert httpx.get(f"{served.base}/docs").status_code == 404, "its page would load scripts from elsewhere"

@@ -920,6 +920,28 @@ def test_what_arms_share_is_said_once(store: Store) -> None:
     assert all(t.startswith(("recursive, silent, truth: ", "other: ")) for t in said)
 
 
+def test_one_seed_that_was_begun_is_said_in_the_singular(store: Store) -> None:
+    case_ = case("1", "1", "3")
+    store.append(keyed("k"), "0/cases", [case_])
+    store.append("study", "arms", [arm("run", 0, {"whole": "k"})])
+    found = report(store)
+    assert "The one seed that was begun has finished nothing yet." in found.to_json()["limits"]
+    assert "means over seeds" not in printed(found)
+
+
+def test_what_is_said_of_arms_that_share_an_agent_names_all_of_them_once(store: Store) -> None:
+    for seed in range(2):
+        filled(store, f"k{seed}", "0003", help=False)
+        for name in ("recursive", "unassisted", "silent"):
+            store.append("study", "arms", [arm(name, seed, {"whole": f"k{seed}"})])
+    texts = [v["text"] for v in report(store).to_json()["verdicts"]]
+    assert len(texts) == len(set(texts))
+    told = [text.partition(": ") for text in texts if text.startswith("recursive")]
+    assert told
+    assert {who for who, _, _ in told} == {"recursive, unassisted, silent"}
+    assert len({what for _, _, what in told}) == len(told)
+
+
 def test_a_chart_reaches_as_high_as_its_line() -> None:
     line = picture.Series("a", [(0, Figure(0.0, None, None, 1)), (1, Figure(4.0, None, None, 1))])
     text = picture.line_chart_svg([line], title="t", x_label="x", y_label="y")

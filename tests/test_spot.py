@@ -44,7 +44,7 @@ class Lamp(Task):
     """A lamp by its number; one in ten is broken. Looking at one is a step of work."""
     work_name = "looks"
     def sample(self, rng, *, held_out=False):
-        return Item(task="lamp", prompt=str(rng.randrange(100_000)))
+        return Item(task="lamp", prompt=str(rng.randrange(100_000) + 100_000 * held_out))
     def answers(self, item):
         return ("fine", "broken")
     def estimate(self, case, *, budget):
@@ -59,7 +59,7 @@ class Street(Task):
     work_name = "streets"
     subtasks = (Subtask(name="lamp", task="lamp", question="Is it broken?"),)
     def sample(self, rng, *, held_out=False):
-        return Item(task="street", prompt=" ".join(str(rng.randrange(100_000)) for _ in range(12)))
+        return Item(task="street", prompt=" ".join(str(rng.randrange(100_000) + 100_000 * held_out) for _ in range(12)))
     def answers(self, item):
         return ("0", "1", "2", "3", "4")
     def queries(self, case):
@@ -178,6 +178,14 @@ def test_a_silent_helper_is_named_while_it_runs_and_a_good_one_is_not(plan: Path
     page = (out / "report.html").read_text()
     assert "Spot checks of helpers" in page
     assert 'class="failed">0 of 1' in page
+
+
+def test_of_helpers_that_nobody_asks_nothing_is_said(plan: Path, rrm: Rrm) -> None:
+    plan.write_text(PLAN + '[arm.alone]\ncast = { protocol = "unassisted" }\n')
+    said = rrm("run", plan, "--out", plan.with_name("out"), "-w", 1)
+    assert said.code == 0
+    assert "trained street" in said.err
+    assert "spot checks" not in said.err
 
 
 def test_half_is_drawn_and_half_is_chosen_by_what_the_user_would_say(plan: Path, tmp_path: Path) -> None:

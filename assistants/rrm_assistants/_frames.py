@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+CELLS = "0123456789abcdefghijklmnopqrstuv"
+"""The letters of a cell: its number's bits say what stands there. What is here repeats how the gridworlds write frames,
+for an assistant knows no task; a test holds the two together."""
+LEADS_TO = {"U": 1, "D": 7, "L": 3, "R": 5, "A": 4}
+"""Which of a frame's first nine cells, 3 × 3 row by row, each action leads to."""
 _CODES = np.full(128, -1, dtype=np.int8)
-_CODES[[ord(c) for c in "0123456789abcdefghijklmnopqrstuv"]] = np.arange(32)
-_CODES[[ord(c) for c in "UDLRA"]] = np.arange(32, 37)
+_CODES[[ord(c) for c in (*CELLS, *LEADS_TO)]] = np.arange(len(CELLS) + len(LEADS_TO))
 _BITS = 5
-_LEADS_TO = (1, 7, 3, 5, 4)
-"""Which of a frame's first nine cells, 3 × 3 row by row, each of the actions UDLRA leads to."""
 
 
 def steps_of(prompt: str) -> list[str]:
@@ -45,7 +47,7 @@ class StepReader(nn.Module):
             nn.Linear(read * _BITS + 5, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out)
         )
         self.register_buffer("powers", torch.arange(_BITS), persistent=False)
-        self.register_buffer("leads_to", torch.tensor(_LEADS_TO), persistent=False)
+        self.register_buffer("leads_to", torch.tensor([*LEADS_TO.values()]), persistent=False)
         self.powers: Tensor
         self.leads_to: Tensor
 

@@ -16,6 +16,10 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/<plan>")]
 Fast = Annotated[bool, typer.Option("--fast", help="At the small size of the plan's [fast] table.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", metavar="NAME", help="Only this arm; may be repeated.")]
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option("--node", metavar="NAME", help="Only this node and those that it needs; may be repeated."),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the plan, as in effort.cases=100; repeatable."),

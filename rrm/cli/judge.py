@@ -16,6 +16,7 @@ from rrm.cli.arguments import Json, RunFolder
 if TYPE_CHECKING:
     from rrm.desk import Desk
     from rrm.web.going_on import GoingOn
+    from rrm.web.guard import Guard
     from rrm.web.session import Doors
 
 PORT = 8710
@@ -64,6 +65,8 @@ def judge(
     store = Store(run, create=False)
     keys = people_of(store, trust=trust, besides=waiting(store, trust=trust))
     _need_web()
+    from rrm.web.app import application
+    from rrm.web.drill import Drill
     from rrm.web.going_on import GoingOn
     from rrm.web.session import Doors
 
@@ -78,7 +81,8 @@ def judge(
         _tell_links(found, doors, names, f"http://{_shown(host)}:{number}/", as_json=as_json)
         command = [sys.executable, "-m", "rrm", "run", str(run), "--quiet", *(["--trust"] if trust else [])]
         going = GoingOn(found, command if train else None)
-        _serve(found, doors, going, host, listening)
+        app = application(found, doors, going, host=host, drill=Drill(found, store, trust=trust))
+        _serve(found, app, going, listening)
 
 
 def _need_web() -> None:
@@ -122,10 +126,10 @@ def _tell_links(desk: Desk, doors: Doors, names: list[str], base: str, *, as_jso
     sys.stdout.flush()
 
 
-def _serve(desk: Desk, doors: Doors, going: GoingOn, host: str, listening: socket.socket) -> None:
-    from rrm.web.app import application, server
+def _serve(desk: Desk, app: Guard, going: GoingOn, listening: socket.socket) -> None:
+    from rrm.web.app import server
 
-    serving = server(application(desk, doors, going, host=host))
+    serving = server(app)
     going.start()
     try:
         serving.run(sockets=[listening])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rrm.cli import app
-from rrm.cli.arguments import Arms, Fast, Json, Out, PlanFile, Sets, Workers, folder_for, results
+from rrm.cli.arguments import Arms, Fast, Json, Nodes, Out, PlanFile, Sets, Workers, folder_for, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ def plan(
     out: Out = None,
     fast: Fast = False,
     arm: Arms = None,
+    node: Nodes = None,
     set_: Sets = None,
     workers: Workers = None,
     measure: Annotated[
@@ -53,6 +54,7 @@ def plan(
     from rrm.worker import cores
 
     study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
+    study = study.of_nodes(node) if node else study
     wanted, _ = jobs(study)
     folder = folder_for(plan, out, fast=fast)
     store = Store(folder, create=False) if (folder / "record.sqlite").is_file() else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rrm.cli import app
-from rrm.cli.arguments import Arms, Fast, Out, PlanFile, Sets, Workers, folder_for
+from rrm.cli.arguments import Arms, Fast, Nodes, Out, PlanFile, Sets, Workers, folder_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ def run(
     out: Out = None,
     fast: Fast = False,
     arm: Arms = None,
+    node: Nodes = None,
     set_: Sets = None,
     workers: Workers = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while training.")] = False,
@@ -34,6 +35,7 @@ def run(
     \b
     rrm run configs/column_sum.toml
     rrm run configs/glossary.toml --out runs/small --arm recursive --set effort.cases=100 --set seed=1
+    rrm run configs/gridworlds.toml --arm recursive --node off-switch
     rrm run runs/small                      # given a run's folder: go on with what is recorded there
 
     What is trained already is kept: change a node, and only it and what it helps is trained again. Where the plan has a
@@ -51,13 +53,14 @@ def run(
     from rrm.store import Store
 
     if (plan / "record.sqlite").is_file():
-        if out or fast or arm or set_:
+        if out or fast or arm or node or set_:
             raise typer.BadParameter(f"{plan} is a run, which goes on as it was begun: only a plan takes options")
         store = Store(plan)
         study = recorded(store, trust=trust)
         wanted, _ = jobs(study)
     else:
         study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
+        study = study.of_nodes(node) if node else study
         wanted, arms = jobs(study)  # before the folder is made: a plan that is wrong leaves none behind
         if study.trial is not None:
             prepare(study)

@@ -1,7 +1,9 @@
-"""`rrm show`: the nodes of a run and how far they are, or one case whole."""
+"""`rrm show`: the nodes of a run and how far they are, the rounds of one, or one case whole."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,13 +22,17 @@ if TYPE_CHECKING:
 def show(
     run: RunFolder,
     case: Annotated[
-        str | None, typer.Argument(metavar="CASE", help="A case: its id, or NODE/STREAM/NUMBER.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="NODE|CASE", help="A node, or a case: its id, or NODE/STREAM/NUMBER.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Show the nodes of a run and how far they are, or one case as the evaluator saw it.
+    """Show the nodes of a run and how far they are, the rounds of one node, or one case as the evaluator saw it.
 
     \b
     rrm show runs/glossary
+    rrm show runs/glossary word-2               # its rounds, and how many cases of each are judged
     rrm show runs/glossary word-2/0/17          # node word-2, round 0, case 17, of the first arm
     rrm show runs/glossary 9be1c27a03d4f586/0/17    # of another: its key is in the list of nodes
     rrm show runs/glossary 3f2a90c1d4e5b678     # by id, as in `rrm export`
@@ -37,8 +43,14 @@ def show(
 
     store = Store(run, create=False)
     console = results()
+    keys = _keys(store)
     if case is None:
         _nodes(store, console)
+    elif case in keys or any(case == name for name, _ in keys.values()):
+        from rrm.prune import superseded
+
+        old = {node.key for node in superseded(store)} - {case}
+        _rounds(store, {k: found for k, found in keys.items() if case in (k, found[0]) and k not in old}, console)
     else:
         _case(store, case, console)
 
@@ -76,6 +88,28 @@ def _nodes(store: Store, console: Console) -> None:
     if not table.rows:
         console.print("No arm of a study is in this record yet.")
         return
+    console.print(table)
+
+
+def _rounds(store: Store, keys: dict[str, tuple[str, list[str]]], console: Console) -> None:
+    """What was judged of a node, in each arm that has one of its own: rounds, gates, and spot checks."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from rrm.inert import inert
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("arms", "cases", "number", "judged", "the first"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("number", "judged") else "left")
+    for key, (_, labels) in keys.items():
+        streams = [s.removesuffix("/cases") for s in store.streams(key) if s.endswith("/cases")]
+        streams.sort(key=lambda s: (not s.isdigit(), [int(n) for n in re.findall(r"\d+", s)], s))
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        for stream in streams or [""]:
+            cases, judged = (store.length(key, f"{stream}/{what}") for what in ("cases", "feedback"))
+            what = f"round {stream}" if stream.isdigit() else stream or "none yet"
+            cells = (f"{labels[0]}{more}", what, f"{cases:,}", f"{judged:,}", f"{key}/{stream}/0" if stream else "")
+            table.add_row(*(Text(inert(cell, 200)) for cell in cells))
     console.print(table)
 
 
@@ -168,5 +202,10 @@ def _draw(store: Store, key: str, heading: str, stream: str, number: int, case: 
     if said is None:
         line("judgement", "not judged yet")
         return
-    given = said.model_dump(exclude={"case", "kind"}, exclude_none=True, exclude_defaults=True)
-    line("judgement", f"{said.kind} {given}")
+    given = said.model_dump(mode="json", exclude={"case", "kind"}, exclude_none=True, exclude_defaults=True)
+    told = "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in given.items())
+    line("judgement", f"{said.kind}: {told}")
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
 
 from rrm.desk.register import Register
-from rrm.desk.sheet import Sheet
+from rrm.desk.sheet import Asked, Sheet
 from rrm.desk.tables import Database, cases, events, leases, raters, verdicts
 from rrm.desk.tray import Tray
 from rrm.errors import Refused, TooLate
@@ -33,6 +33,8 @@ class Handed(NamedTuple):
     expires: float
     opened: tuple[str, ...]
     """Ids of the exhibits that this rater opened."""
+    asked: tuple[Asked, ...] = ()
+    """What they had helpers' own helpers asked."""
 
 
 class Desk:
@@ -142,11 +144,11 @@ class Desk:
             row = db.execute(held).first()
             if row is None:
                 return None
-            seen = select(events.c.what).where(
-                events.c.case == row.seq, events.c.rater == rater, events.c.kind == "opened"
-            )
-            opened = tuple(dict.fromkeys(db.execute(seen.order_by(events.c.id)).scalars()))
-        return Handed(row.id, Sheet.model_validate_json(row.body), row.began, row.expires, opened)
+            seen = select(events.c.kind, events.c.what).where(events.c.case == row.seq, events.c.rater == rater)
+            did = db.execute(seen.order_by(events.c.id)).all()
+        opened = tuple(dict.fromkeys(what for kind, what in did if kind == "opened"))
+        asked = tuple(Asked.model_validate_json(what) for kind, what in did if kind == "asked")
+        return Handed(row.id, Sheet.model_validate_json(row.body), row.began, row.expires, opened, asked)
 
     def say(self, rater: int, id: str, feedback: Feedback) -> None:
         """Keep a verdict; when this returns, it is on the disk. Raises TooLate if it comes too late."""

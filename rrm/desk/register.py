@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import NamedTuple
 
-from sqlalchemy import Integer, func, insert, select, update
+from sqlalchemy import Connection, Integer, func, insert, select, update
 
 from rrm.desk.raters import Rater
 from rrm.desk.tables import Database, cases, meta, raters, verdicts
@@ -33,6 +35,12 @@ class RaterProgress(NamedTuple):
     last: float | None
     """When the last was given."""
     paused: bool
+    pace: float | None = None
+    """The median of the seconds that their last verdicts took."""
+
+
+RECENT = 20
+"""Over so many of a rater's last verdicts their pace is taken."""
 
 
 class Register:
@@ -103,10 +111,16 @@ class Register:
             .subquery()
         )
         by_rater = (
-            select(raters.c.name, func.coalesce(given.c.count, 0), given.c.last, raters.c.paused)
+            select(raters.c.id, raters.c.name, func.coalesce(given.c.count, 0), given.c.last, raters.c.paused)
             .outerjoin(given, given.c.rater == raters.c.id)
             .order_by(raters.c.id)
         )
         with self._db.reading() as db:
             nodes = [NodeProgress(row[0], *map(int, row[1:])) for row in db.execute(by_node)]
-            return nodes, [RaterProgress(*row) for row in db.execute(by_rater)]
+            who = db.execute(by_rater).all()
+            return nodes, [RaterProgress(*row[1:], self._pace(db, row[0]) if row[2] else None) for row in who]
+
+    def _pace(self, db: Connection, rater: int) -> float | None:
+        last = select(verdicts.c.body).where(verdicts.c.rater == rater).order_by(verdicts.c.at.desc()).limit(RECENT)
+        took = [json.loads(body).get("seconds") for body in db.execute(last).scalars()]
+        return median(known) if (known := [s for s in took if s is not None]) else None

@@ -52,6 +52,19 @@ class ShownExhibit(Record):
     """…and on so many found none better."""
 
 
+class Asked(Record):
+    """What a helper's own helpers said of its answer, when somebody who judged asked."""
+
+    exhibit: str
+    """Id of the answer that it is about."""
+    key: str
+    """Of the node that gave it, whose helpers speak here."""
+    said: tuple[Exhibit, ...]
+    """What was asked and said, as it was."""
+    shown: tuple[ShownExhibit, ...]
+    """The same, as it is shown."""
+
+
 class ShownAnswer(Record):
     """One answer."""
 
@@ -111,7 +124,7 @@ def sheet_of(
             ShownAnswer(name=name_of(i), blocks=_blocks(task, case, r.text), text=_whole(r.text))
             for i, r in enumerate(case.responses)
         ),
-        exhibits=tuple(_exhibit(e, case, helpers) for e in case.exhibits),
+        exhibits=tuple(shown_exhibit(e, case, helpers) for e in case.exhibits),
         kinds=tuple(kinds),
         moves=moves,
         steps=steps,
@@ -165,7 +178,7 @@ def _whole(text: str) -> str:
     return shown if len(text) <= LONG else ""
 
 
-def _exhibit(exhibit: Exhibit, case: Case, helpers: Mapping[str, Known]) -> ShownExhibit:
+def shown_exhibit(exhibit: Exhibit, case: Case, helpers: Mapping[str, Known]) -> ShownExhibit:
     """What was asked and said, in the blocks of the helper's own task where it is known."""
     query = exhibit.query
     helper = helpers.get(query.subtask) if query else None

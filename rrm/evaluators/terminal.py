@@ -105,6 +105,7 @@ class _Sitting:
                 line = self._terminal.read()
                 key = line.strip().lower()
                 if not line or key == "q":
+                    self._leave(line)
                     return "stop"
                 if key == "u" and can_undo:
                     return "undo"
@@ -124,10 +125,16 @@ class _Sitting:
                 elif key:
                     self._tell("There is nothing to undo." if key == "u" else "That is not one of the keys; h: help.")
         except KeyboardInterrupt:
+            self._leave("")
             return "stop"
         finally:  # a case that is undone took all the time that was spent on it
             spent = self._terminal.clock() - started
             self._seconds[case.id] = self._seconds.get(case.id, 0.0) + spent
+
+    def _leave(self, line: str) -> None:
+        """End the line of the question, unless whoever typed the answer did: what is said next begins a line."""
+        if not (line.endswith("\n") and sys.stdin.isatty()):
+            self._tell("")
 
     def _draw(self, case: Case, number: int) -> None:
         place = [self._terminal.place, _round(case), f"case {number} of {self._total}"]

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rrm.figures import bounds, number, signed
+from rrm.figures import amount, bounds, number, signed
 from rrm.gate import AGREES
 from rrm.inert import inert
 from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval, temperature_at_bound
@@ -212,7 +212,7 @@ def _sheet(sheet: Sheet, shades: dict[str, int]) -> dict[str, Any]:
     def told(name: str, f: Figure | None) -> dict[str, str] | None:
         if f is None:
             return None
-        return {"mean": _count(f.mean) or "", "bounds": ""} if name in sheet.counts else {
+        return {"mean": amount(f.mean), "bounds": ""} if name in sheet.counts else {
             "mean": number(f.mean), "bounds": bounds(f)
         }  # fmt: skip
 
@@ -253,7 +253,7 @@ def _row(name: str, runs: Sequence[Run], node: str, colour: int) -> dict[str, An
         "calibration": _average([g.calibration_error for g in results]),
         "temperature": _temperature([g.temperature for g in results]),
         "counts": [
-            _count(mean_of(runs, node, get))
+            None if (mean := mean_of(runs, node, get)) is None else amount(mean)
             for get in (
                 lambda r: r.judgements, lambda r: r.gate_judgements, lambda r: r.spot_judgements,
                 lambda r: r.helper_questions, lambda r: r.helper_distinct, lambda r: r.cpu,
@@ -306,7 +306,3 @@ def _temperature(found: Sequence[float | None]) -> str | None:
     sign = {-1: "≤ ", 1: "≥ "}[ends.pop()] if len(ends) == 1 else ""
     mean = _average(found)
     return None if ends or mean is None else sign + mean
-
-
-def _count(x: float | None) -> str | None:
-    return None if x is None else (f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rrm.figures import bounds, number
+from rrm.figures import amount, bounds, number
 from rrm.measure import Figure, Share
 from rrm.picture import short
 from rrm.report.measures import Sheet, sheets
@@ -36,7 +36,7 @@ def show(study: Study, said: Sequence[Verdict], console: Console) -> None:
     for start in range(0, len(names), _ARMS):
         console.print(_truths(study, {name: arms[name] for name in names[start : start + _ARMS]}))
     for sheet in sheets(study):
-        for table in _measures(sheet):
+        for table in _measures(sheet, _over(study)):
             console.print(table)
     console.print(_costs(study, arms))
     _say(said, console)
@@ -102,7 +102,12 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
     return table
 
 
-def _measures(sheet: Sheet) -> Iterator[Table]:
+def _over(study: Study) -> str:
+    """What the figures are means of."""
+    return " (means over seeds)" if study.seeds() > 1 else ""
+
+
+def _measures(sheet: Sheet, over: str) -> Iterator[Table]:
     """Intervals are of shares; of a worth, and of counts, the means alone. What does not fit goes into a further
     table."""
     told = {name: _column(sheet, name) for name in sheet.columns}
@@ -116,7 +121,7 @@ def _measures(sheet: Sheet) -> Iterator[Table]:
             parts.append([])
         parts[-1].append(name)
     for place, part in enumerate(parts):
-        title = "What the tasks tell of held-out answers, and what the user spent (means over seeds)"
+        title = f"What the tasks tell of held-out answers, and what the user spent{over}"
         table = _table("(continued)" if place else title)
         for side, size in zip(("node", "arm"), sides, strict=True):
             table.add_column(side, no_wrap=True, width=size)
@@ -139,7 +144,7 @@ def _column(sheet: Sheet, name: str) -> list[Text]:
 
 
 def _costs(study: Study, arms: dict[str, list[Run]]) -> Table:
-    table = _table("How it was judged, and what it cost (means over seeds)")
+    table = _table(f"How it was judged, and what it cost{_over(study)}")
     nodes, labels = _apart(study.levels, 18), _apart(arms, 20)
     table.add_column("node", no_wrap=True, min_width=_widest(nodes))
     table.add_column("arm", no_wrap=True, min_width=_widest(labels))
@@ -239,4 +244,4 @@ def _mean(f: Figure | None) -> Text:
 def _count(x: float | None) -> Text:
     if x is None:
         return Text("–", style="dim")
-    return Text(f"{x:,.0f}" if x >= 100 or x == int(x) else f"{x:.1f}")
+    return Text(amount(x))

@@ -75,7 +75,9 @@ def _of_node(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     yield from _silence(node, arms)
     yield from _oracle(node, arms, "help" if helped else "judgements")
     learning = {n: r for n, r in arms.items() if n not in (UNASSISTED, ORACLE)} or arms
-    for names, runs in _alike(node, learning):
+    for names, runs in _alike(node, arms):
+        if learning.keys().isdisjoint(names):
+            continue
         of = f"{', '.join(names)}: " if len(learning) > 1 else ""
         for kind, text in _limits(node, runs):
             yield kind, of + text
@@ -138,6 +140,7 @@ def _silence(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
 
 def _spots(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
     """Helpers whose answers, where they were relied on, their own users did not find good enough."""
+    said: dict[str, list[str]] = {}
     for name, runs in arms.items():
         for (helper, subtask), results in spots(runs, node).items():
             if bad := sum(not r.trusted for r in results):
@@ -147,11 +150,10 @@ def _spots(node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
                     for what, f in (("recall", found), ("agreement", agreed))
                     if f
                 )
-                yield (
-                    "caution",
-                    f"{name}: what {helper} said ({subtask}) could not be trusted at "
-                    f"{_of_seeds(bad, len(results))}, as spot checks showed: {told}",
-                )
+                text = f"what {helper} said ({subtask}) could not be trusted at {_of_seeds(bad, len(results))}"
+                said.setdefault(f"{text}, as spot checks showed: {told}", []).append(name)
+    for text, names in said.items():  # of arms that share a node once; those that need other shares may not say it
+        yield "caution", f"{', '.join(names)}: {text}"
 
 
 def _worth(study: Study, node: str, arms: Arms) -> Iterator[tuple[Kind, str]]:
@@ -275,7 +277,8 @@ def limits(study: Study) -> list[str]:
         found.append(f"{seeds} seeds: intervals over seeds are wide, and rest on the seeds being alike.")
     if idle := planned_seeds - seeds:
         has = "has" if idle == 1 else "have"
-        found.append(f"Of {planned_seeds} seeds that were begun, {idle} {has} finished nothing yet.")
+        of = f"Of {planned_seeds} seeds that were begun, {idle}" if planned_seeds > 1 else "The one seed that was begun"
+        found.append(f"{of} {has} finished nothing yet.")
     if few := _shares(study, lambda r: r.repeats, MANY_REPEATS):
         found.append(
             "Held-out questions came more than once in the exam, and count as often: intervals there are too narrow. "
@@ -308,13 +311,17 @@ def limits(study: Study) -> list[str]:
 
 def _newer(study: Study) -> Iterator[str]:
     """Which arms have a plan that was begun after the one told here, and how far it is."""
+    alike: dict[str, list[str]] = {}
     for name in dict.fromkeys(n.arm.name for n in study.newer):
         begun = [n for n in study.newer if n.arm.name == name]
         trained, nodes = sum(n.trained for n in begun), sum(len(n.arm.nodes) for n in begun)
-        seeds = ", ".join(map(str, sorted({n.arm.seed for n in begun})))
+        seeds = sorted({n.arm.seed for n in begun})
+        at = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        alike.setdefault(f"({at}) is begun and not finished, {trained} of its {nodes} nodes trained", []).append(name)
+    for state, names in alike.items():
         yield (
-            f"A newer plan of {name} (seed {seeds}) is begun and not finished, {trained} of its {nodes} nodes trained: "
-            "what is told here is of the one before it, which was trained to its end."
+            f"A newer plan of {', '.join(names)} {state}: what is told here is of the one before it, which was "
+            "trained to its end."
         )
 
 

@@ -1,4 +1,4 @@
-"""The interface for scripts: the next case, a verdict, an undo, an exhibit, and how far it all is."""
+"""The interface for scripts: the next case, a verdict, an undo, an exhibit, what is below it, and how far it all is."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -9,6 +9,7 @@ from rrm.desk import Desk
 from rrm.desk.raters import Rater
 from rrm.desk.sheet import Sheet, ShownExhibit
 from rrm.records import Feedback
+from rrm.web.drill import Drill
 from rrm.web.going_on import GoingOn
 from rrm.web.session import Caller, Doors, check_proof
 from rrm.web.sitting import as_seen, judge, open_exhibit
@@ -23,6 +24,8 @@ class NextCase(BaseModel):
     began: float
     expires: float
     opened: list[str]
+    asked: dict[str, tuple[ShownExhibit, ...]]
+    """By exhibit, what helpers' own helpers said, where it was asked."""
 
 
 class Said(BaseModel):
@@ -36,10 +39,16 @@ class Said(BaseModel):
 
 
 class Opened(BaseModel):
-    """An exhibit that somebody opens."""
+    """An exhibit that somebody opens, or asks about."""
 
     case: str = Field(max_length=60)
     exhibit: str = Field(max_length=60)
+
+
+class Below(BaseModel):
+    """What the helpers of whoever gave an exhibit say of it."""
+
+    asked: tuple[ShownExhibit, ...]
 
 
 class Kept(BaseModel):
@@ -63,7 +72,7 @@ class Problem(BaseModel):
 _PROBLEMS: dict[int | str, dict[str, Any]] = {n: {"model": Problem} for n in (400, 401, 403, 409, 413, 422, 429, 503)}
 
 
-def api(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
+def api(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
     """The routes under /api."""
     router = APIRouter(prefix="/api", responses=_PROBLEMS)
 
@@ -96,6 +105,7 @@ def api(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
             began=handed.began,
             expires=handed.expires,
             opened=list(handed.opened),
+            asked={a.exhibit: a.shown for a in handed.asked},
         )
 
     @router.post("/feedback", status_code=201)
@@ -112,6 +122,11 @@ def api(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
     def opened(what: Opened, by: By) -> ShownExhibit:
         """Open an exhibit: it is recorded, and then shown."""
         return open_exhibit(desk, by, what.case, what.exhibit)
+
+    @router.post("/ask")
+    def ask(what: Opened, by: By) -> Below:
+        """Have the helpers of whoever gave an exhibit asked about it: it is recorded, and then shown."""
+        return Below(asked=drill.ask(by, what.case, what.exhibit))
 
     @router.get("/progress", dependencies=[Depends(owner)])
     def progress() -> dict[str, Any]:

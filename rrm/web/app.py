@@ -13,17 +13,21 @@ from rrm.desk import Desk
 from rrm.errors import Refused, StoreError, TooLate
 from rrm.inert import inert
 from rrm.web.api import api
+from rrm.web.drill import Drill
 from rrm.web.going_on import GoingOn
 from rrm.web.guard import Guard
 from rrm.web.page import pages
 from rrm.web.session import Doors
 
 
-def application(desk: Desk, doors: Doors, going: GoingOn, *, host: str = "127.0.0.1") -> Guard:
-    """The whole application, as any ASGI server runs it."""
+def application(
+    desk: Desk, doors: Doors, going: GoingOn, *, host: str = "127.0.0.1", drill: Drill | None = None
+) -> Guard:
+    """The whole application, as any ASGI server runs it. Without a `drill` nobody can be asked."""
     app = FastAPI(title="rrm judge", version=__version__, docs_url=None, redoc_url=None)  # whose pages load scripts
-    app.include_router(api(desk, doors, going))
-    app.include_router(pages(desk, doors, going))
+    drill = drill or Drill(desk, None)
+    app.include_router(api(desk, doors, going, drill))
+    app.include_router(pages(desk, doors, going, drill))
 
     @app.exception_handler(Refused)
     def refused(_: Request, error: Refused) -> Response:

@@ -11,9 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rrm.desk import Desk, Handed
 from rrm.desk.raters import Rater
-from rrm.errors import Refused
+from rrm.errors import Refused, TooLate
+from rrm.web.drill import Drill
 from rrm.web.forms import Form, fields, posted
 from rrm.web.going_on import GoingOn
+from rrm.web.graphs import graphs
 from rrm.web.session import DAYS, Caller, Doors, check_proof
 from rrm.web.sitting import as_seen, judge, open_exhibit
 
@@ -49,7 +51,7 @@ def _page(request: Request, name: str, status: int = 200, **what: Any) -> HTMLRe
     return HTMLResponse(text, status_code=status)
 
 
-def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
+def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
     """The routes that a browser asks for."""
     router = APIRouter(include_in_schema=False)
     Fields: TypeAlias = Annotated[Form, Depends(fields)]
@@ -117,7 +119,24 @@ def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
         except Refused as error:
             return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
         if request.headers.get("x-part"):
-            return _page(request, "_exhibit_body.html.j2", exhibit=found)
+            asked = {a.exhibit: a.shown for a in desk.holds(by.id, case).asked}
+            common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": asked}
+            return _page(request, "_exhibit_body.html.j2", exhibit=found, **common)
+        return RedirectResponse("/", 303)
+
+    @router.post("/ask")
+    def ask(request: Request, form: Fields, by: By) -> Response:
+        """With a script, only what was said comes back, or why nothing was; without, the whole page."""
+        case, exhibit, part = form.get("case", ""), form.get("exhibit", ""), request.headers.get("x-part")
+        try:
+            found = drill.ask(by, case, exhibit)
+        except Refused as error:
+            if part and not isinstance(error, TooLate):
+                return _page(request, "_refused.html.j2", 422, said=f"{error}.")
+            return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
+        if part:
+            common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": {exhibit: found}}
+            return _page(request, "_below.html.j2", found=found, **common)
         return RedirectResponse("/", 303)
 
     @router.get("/owner")
@@ -128,6 +147,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn) -> APIRouter:
         nodes, raters = desk.register.progress()
         links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.register.all()}
         what: dict[str, Any] = {"nodes": nodes, "raters": raters, "links": links, "now": time.time()}
+        what["graphs"] = graphs(drill.store, trust=drill.trust)
         return _page(request, "owner.html.j2", state=going.state, finished=going.finished, proof=caller.proof, **what)
 
     @router.post("/pause")
@@ -159,6 +179,7 @@ def _laid(handed: Handed) -> dict[str, Any]:
         "case": handed.id,
         "sheet": sheet,
         "opened": opened,
+        "asked": {a.exhibit: a.shown for a in handed.asked},
         "spent": round(max(time.time() - handed.began, 0.0), 1),
         "titles": TITLES,
     }

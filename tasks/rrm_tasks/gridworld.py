@@ -19,7 +19,7 @@ from rrm_tasks.gridworld_step import FRAMES
 from rrm_tasks.gridworlds import make
 from rrm_tasks.gridworlds.film import board, film, key
 from rrm_tasks.gridworlds.finite import GridStates, every_start, trail
-from rrm_tasks.gridworlds.frames import clips, seems_unsafe, transcripts
+from rrm_tasks.gridworlds.frames import clips, seems_unsafe, step_number, transcripts
 from rrm_tasks.gridworlds.replay import Trajectories
 from rrm_tasks.gridworlds.replay import replay as lived_again
 from rrm_tasks.gridworlds.wander import wander
@@ -142,7 +142,7 @@ class Gridworld(FiniteTask):
     def judgeable(self, case: Case) -> tuple[Sequence[int], Sequence[int]]:
         """Steps that were lived, the one that an auditor points to apart."""
         response, transcript, _ = next(self._reading(case))
-        told = [_number(e.text) for e in case.exhibits if e.about == response.id and _is_audit(e)]
+        told = [step_number(e.text) for e in case.exhibits if e.about == response.id and _is_audit(e)]
         lived = range(len(transcript.split()) // 2)
         pointed = [number - 1 for number in told if number - 1 in lived]
         return pointed, [t for t in lived if t not in pointed]
@@ -162,13 +162,13 @@ class Gridworld(FiniteTask):
         audits = {e.about: e.text for e in case.exhibits if _is_audit(e)}
         shared = self._shared(case)
         frames = budget // max(1, sum(len(r.text) > shared for r in case.responses))
-        all_accused = len(audits) == len(case.responses) > 1 and all(_number(told) for told in audits.values())
+        all_accused = len(audits) == len(case.responses) > 1 and all(step_number(told) for told in audits.values())
         for response, transcript, visible in self._reading(case):
             steps, told = clips(transcript), audits.get(response.id)
             if all_accused:
                 yield (), True, visible
             elif told is not None:
-                number = _number(told) if frames >= FRAMES else 0
+                number = step_number(told) if frames >= FRAMES else 0
                 yield steps[number - 1 : number] if number else (), False, visible
             else:
                 steps = steps[shared:]
@@ -240,11 +240,6 @@ def _is_audit(exhibit: Exhibit) -> bool:
 def _until(steps: int, transcript: str) -> str:
     """So many steps of a transcript."""
     return " ".join(transcript.split()[: 2 * steps + 1])
-
-
-def _number(told: str) -> int:
-    """Which step an auditor points to, from 1; 0: none."""
-    return int(told) if told.isdecimal() and len(told) < 4 else 0
 
 
 class GridEpisodes(Episodes):

@@ -53,8 +53,35 @@ for (const exhibit of all("details.exhibit")) {
     const part = new DOMParser().parseFromString(await answer.text(), "text/html");
     form.replaceWith(...part.body.children);
     play(exhibit);
+    numberAsking();
   });
 }
+
+// -- what a helper's own helpers say is asked for on demand
+function numberAsking() {
+  all("form.asking button").forEach((button, i) => {
+    let key = one("kbd", button);
+    if (!key) { button.prepend(key = document.createElement("kbd"), " "); }
+    key.textContent = `A ${i + 1}`;
+  });
+}
+numberAsking();
+addEventListener("submit", async (event) => {
+  const form = event.target.closest("form.asking");
+  if (!form) return;
+  event.preventDefault();
+  const button = one("button", form);
+  if (button.disabled) return;
+  const body = new URLSearchParams(new FormData(form));
+  button.disabled = true;
+  const answer = await fetch("/ask", { method: "POST", headers: { "x-part": "1" }, body });
+  if (!answer.ok && answer.status !== 422) { location.reload(); return; }
+  const part = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const place = form.parentElement;
+  form.replaceWith(...part.body.children);
+  play(place);
+  numberAsking();
+});
 
 // -- pictures in a row play in one place
 function play(within) {
@@ -120,6 +147,7 @@ for (const form of all('form[data-kind="ranking"]')) {
 
 // -- keys
 let opening = false;
+let asking = false;
 let active = one("form.verdict");
 function nextKind() {
   const forms = all("form.verdict").filter((form) => form.dataset.kind !== "abstention");
@@ -149,7 +177,13 @@ addEventListener("keydown", (event) => {
     if (key === "e") { openExhibits("all"); return done(); }
     if (/^[1-9]$/.test(key)) { openExhibits(key); return done(); }
   }
+  if (asking) {
+    asking = false;
+    const button = /^[1-9]$/.test(key) && all("form.asking button")[Number(key) - 1];
+    if (button) { button.click(); return done(); }
+  }
   if (key === "e") { opening = true; return done(); }
+  if (key === "a" && one("form.asking")) { asking = true; return done(); }
   if (key === "k") { nextKind(); return done(); }
   if (key === "p") { for (const row of all(".plays")) row.toggle(); return done(); }
   if (key === "ArrowLeft" || key === "ArrowRight") {

@@ -45,6 +45,11 @@ def clips(transcript: str) -> list[str]:
     return [" ".join(words[i : i + 3]) for i in range(0, len(words) - 2, 2)]
 
 
+def step_number(told: str) -> int:
+    """Which step of a transcript an auditor points to, from 1; 0: none."""
+    return int(told) if told.isdecimal() and len(told) < 4 else 0
+
+
 class Clip:
     """The two frames of a step, and what a person sees in them."""
 

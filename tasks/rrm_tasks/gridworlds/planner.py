@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rrm import ComponentError
-from rrm.reach import Choice, States, search
-from rrm_tasks.gridworlds.chance import Cells, Flags
+from rrm.reach import Choice, Reached, States, search
+from rrm_tasks.gridworlds.chance import Flags
 from rrm_tasks.gridworlds.finite import GridStates
 from rrm_tasks.gridworlds.state import State, unique
 from rrm_tasks.gridworlds.world import ACTIONS, GridWorld
@@ -32,27 +31,6 @@ class Edges(NamedTuple):
     event: NDArray[Any]
     child: NDArray[Any]
     """The row of the next layer; -1 where the episode is over."""
-
-
-@dataclass(frozen=True)
-class Counterexample:
-    """A way into harm: from row `start`, by these actions, if coins come back on these ranks [steps, respawns]."""
-
-    start: int
-    actions: str
-    ranks: Cells
-    event: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a search of all that a policy may reach has found. Without a counterexample the policy is safe, as far as
-    these starts go: every state was looked at."""
-
-    safe: bool
-    states: int
-    """How many different states were reached, the time being part of a state."""
-    counterexample: Counterexample | None
 
 
 def best_return(
@@ -79,17 +57,14 @@ def best_return(
     return found
 
 
-def violations(world: GridWorld[Any], start: State, policy: Support) -> Report:
+def violations(world: GridWorld[Any], start: State, policy: Support) -> Reached:
     """Whether any unsafe event can follow from any of these starts [B] by what a policy may do, whatever is drawn.
 
-    Breadth first, so that a counterexample is as short as any. Raises ComponentError where the policy does nothing.
+    Breadth first, so that the way into harm, where there is one, is as short as any: its row of the starts, its actions
+    as numbers, on which ranks coins come back, and which of the world's events it ends in. Raises ComponentError where
+    the policy does nothing.
     """
-    found = search(GridStates(world, start), lambda states: _chosen(states, policy), steps=world.horizon)
-    if found.way is None:
-        return Report(True, found.states, None)
-    row, taken, ranks, event = found.way
-    letters = "".join(ACTIONS[action] for action in taken)
-    return Report(False, found.states, Counterexample(row, letters, ranks, world.events[event]))
+    return search(GridStates(world, start), lambda states: _chosen(states, policy), steps=world.horizon)
 
 
 def _chosen(states: States, policy: Support) -> Choice:
