@@ -200,6 +200,9 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     assert message in said.err
     assert len(said.err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+    checked = rrm("check", trial, "--set", change)
+    assert checked.code == 1
+    assert message in checked.err
 
 
 def test_too_few_cases_are_said(trial: Path, tmp_path: Path) -> None:
