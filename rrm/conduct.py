@@ -18,14 +18,14 @@ from rrm import __version__
 from rrm.build import alone
 from rrm.errors import ComponentError, PlanError, Unfinished
 from rrm.faults import blamed
-from rrm.hearing import Hearing, serving
+from rrm.hearing import Hearing, known, serving
 from rrm.identity import identity
-from rrm.job import assemble_node, jobs
+from rrm.job import PEOPLE, assemble_node, jobs, recorded
 from rrm.node import Node, published
 from rrm.plan import Study, Trial, TrialArm
 from rrm.records import FEEDBACK, Arm, Case, Feedback, Item, Response
 from rrm.registry import ASSISTANTS, EVALUATORS, PROTOCOLS
-from rrm.roles import Assistant, Evaluator, Seat, Task, Wrapper
+from rrm.roles import Assistant, Evaluator, Room, Seat, Task, Wrapper
 from rrm.seed import Seed
 from rrm.store import Store
 from rrm.trial import assign
@@ -54,6 +54,17 @@ def conduct(study: Study, store: Store, *, progress: Said | None = None) -> Tria
         trial = prepare(study)
         with alone(store.folder), blamed(f"trial ({trial.node.name})"):
             return trial.run(store, progress or (lambda done, of: None))
+
+
+def waiting(store: Store, *, trust: bool = False) -> set[str]:
+    """The key of a record's trial, where people at a browser are asked in it and it is not done. Raises RrmError where
+    the record cannot be read."""
+    study = recorded(store, trust=trust)
+    if study.trial is None:
+        return set()
+    trial = prepare(study)
+    done = store.length(trial.key, f"{SEATS}/feedback") == study.trial.raters * study.trial.cases
+    return {trial.key} if not done and any(rater.name() == PEOPLE for rater in trial.raters) else set()
 
 
 def prepare(study: Study) -> Conducted:
@@ -124,14 +135,17 @@ class Conducted:
         cases = list(store.read(self.key, f"{SEATS}/cases", Case).values()) or self._lay_out(record, store)
         done: dict[int, Feedback] = store.read(self.key, f"{SEATS}/feedback", FEEDBACK)
         progress(len(done), len(cases))
-        for number, feedback in self._heard(record, cases, done):
+        room = Room(store.folder, self.key, known(self.node, store))
+        for number, feedback in self._heard(record, cases, done, room):
             store.write(self.key, f"{SEATS}/feedback", [(number, feedback)])
             done[number] = feedback
             progress(len(done), len(cases))
         if missing := len(cases) - len(done):
+            who = next(record.design[n][0] for n in range(len(cases)) if n not in done)
+            how = self.raters[who]
             raise Unfinished(
-                f"trial of {self.node.name}: {missing} of {len(cases)} judgements are still to be made. What was "
-                "judged is kept: run the same command again to go on."
+                f"trial of {self.node.name}: {missing} of {len(cases)} judgements are still to be made, by "
+                f"{len(self.raters)} raters. What was judged is kept: {how.how_to_go_on(store.folder)}"
             )
         return record
 
@@ -185,7 +199,7 @@ class Conducted:
         return shuffled[first : first + count]
 
     def _heard(
-        self, record: TrialRecord, cases: Sequence[Case], done: dict[int, Feedback]
+        self, record: TrialRecord, cases: Sequence[Case], done: dict[int, Feedback], room: Room
     ) -> Iterator[tuple[int, Feedback]]:
         """The judgements that are not made yet, as they arrive. Who judges alike is asked together."""
         waiting = {case.id: number for number, case in enumerate(cases) if number not in done}
@@ -195,7 +209,7 @@ class Conducted:
             seat = Seat(rater, [cases[n] for n in rows], [record.cells[record.design[n][2]].seconds for n in rows])
             groups.setdefault(json.dumps(identity(user), sort_keys=True), (user, []))[1].append(seat)
         for user, seats in groups.values():
-            for feedback in user.judge_seats(self.node.task, seats, seed=self.seed.at("judge")):
+            for feedback in user.heard_in(room).judge_seats(self.node.task, seats, seed=self.seed.at("judge")):
                 number = waiting.pop(feedback.case, None)
                 if number is None:
                     raise ComponentError(f"{user.name()!r} judged a case that it was not given, or twice")

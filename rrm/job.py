@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from rrm.assemble import assemble
 from rrm.errors import PlanError, RrmError, StoreError
 from rrm.inert import inert
 from rrm.node import Node
-from rrm.plan import ArmPlan, Plan, Spot, Study
+from rrm.plan import ArmPlan, Plan, Spot, Study, Trial
 from rrm.records import Arm, slots
+from rrm.registry import in_file
 from rrm.store import Store
+from rrm.trial.record import ASKED, NODE, TrialAsked
 
 
 @dataclass(frozen=True)
@@ -84,32 +87,35 @@ def recorded(store: Store, *, trust: bool = False) -> Study:
     if not newest:
         raise StoreError(f"{store.folder}: no arm of a study is in this record yet: `rrm run PLAN` trains one")
     plans = [ArmPlan(arm.name, arm.varied, plan_of(arm), arm.base) for arm in newest]
-    strange = sorted(file for arm in plans for file in arm.plan.files())
+    asked = list(store.read(NODE, ASKED, TrialAsked).values())
+    trial = Trial.recorded(asked[-1]) if asked else None
+    uses = [use.use for use in trial.uses()] if trial else []
+    strange = sorted({file for arm in plans for file in arm.plan.files()} | {use for use in uses if in_file(use)})
     if strange and not trust:
         raise PlanError(
             f"{store.folder}: the record names code in a file, {strange[0]!r}, which would be run: if you trust it, "
             "say so with --trust"
         )
-    return Study(newest[0].title, plans, fast=any(arm.fast for arm in newest))
+    return Study(newest[0].title, plans, fast=any(arm.fast for arm in newest), trial=trial)
 
 
-def people_of(store: Store, *, trust: bool = False) -> set[str]:
-    """The keys of a record's nodes. Raises RrmError where no person judges any of them in a browser, or all are
-    trained."""
+def people_of(store: Store, *, trust: bool = False, besides: Collection[str] = ()) -> set[str]:
+    """The keys of a record's nodes, and those of trials that wait for people (`besides`). Raises RrmError where no
+    person judges any of them in a browser, or all is done."""
     study = recorded(store, trust=trust)
     wanted, _ = jobs(study)
     asked = [job for job in wanted if any(user.use == PEOPLE for user in job.plan.users(job.name))]
-    if not asked:
+    if not asked and not besides:
         used = sorted({job.plan.node[job.name].cast.evaluator.use for job in wanted})
         raise PlanError(
             f"{store.folder}: nobody is asked in a browser here: its evaluators are {', '.join(used)}. Cast "
             f'evaluator = "{PEOPLE}" in the plan, and run it'
         )
-    if all(is_published(store, job.key) for job in wanted):
+    if not besides and all(is_published(store, job.key) for job in wanted):
         raise RrmError(
             f"{store.folder}: this run is finished: nothing waits to be judged. `rrm report` says what it found"
         )
-    return {job.key for job in wanted}
+    return {job.key for job in wanted} | set(besides)
 
 
 PEOPLE = "people"

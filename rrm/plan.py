@@ -33,6 +33,7 @@ from rrm.layering import (
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
 from rrm.roles import Component
+from rrm.trial.record import TrialAsked
 
 C = TypeVar("C", bound=Component)
 
@@ -258,6 +259,24 @@ class Trial(Record):
         if self.of is not None and self.of < self.cases:
             raise ValueError(f"nobody can judge {self.cases} of {self.of} cases without judging one twice: raise `of`")
         return self
+
+    def asked(self) -> TrialAsked:
+        """As the record keeps it."""
+        named = any(in_file(use.use) for use in self.uses())
+        return TrialAsked(plan=self.model_dump(mode="json"), folder=next(self.uses())._folder if named else "")
+
+    @classmethod
+    def recorded(cls, asked: TrialAsked) -> Self | None:
+        """The trial that a record asks for, if any. Raises PlanError if this rrm cannot read it."""
+        if asked.plan is None:
+            return None
+        try:
+            found = cls.model_validate(asked.plan)
+        except ValidationError as error:
+            raise PlanError(f"the recorded trial cannot be read: {readable(error, cls, ())}") from None
+        for use in found.uses():
+            use._folder = asked.folder
+        return found
 
     @property
     def cells(self) -> list[tuple[TrialArm, float | None]]:

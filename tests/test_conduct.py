@@ -12,11 +12,12 @@ import pytest
 from conftest import STUDY, Rrm
 
 from rrm import Item, build
-from rrm.conduct import conduct, prepare
-from rrm.errors import ComponentError, PlanError
-from rrm.job import jobs
+from rrm.conduct import conduct, prepare, waiting
+from rrm.desk import Desk, place_of
+from rrm.errors import ComponentError, PlanError, RrmError
+from rrm.job import jobs, people_of, recorded
 from rrm.plan import Study
-from rrm.records import FEEDBACK, Case, Feedback
+from rrm.records import FEEDBACK, Case, Feedback, Preference
 from rrm.registry import TASKS
 from rrm.report import Report
 from rrm.store import Store
@@ -199,6 +200,9 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     assert message in said.err
     assert len(said.err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+    checked = rrm("check", trial, "--set", change)
+    assert checked.code == 1
+    assert message in checked.err
 
 
 def test_too_few_cases_are_said(trial: Path, tmp_path: Path) -> None:
@@ -226,3 +230,49 @@ def test_the_plan_says_how_many_judgements_an_uplift_needs(trial: Path, tmp_path
     assert "6 raters x 12 cases = 72 judgements. An uplift of +12 points would be seen" in " ".join(said.out.split())
     none = rrm("plan", trial, "--out", folder, "--no-measure", "--set", "trial.raters=2", "--set", "trial.cases=4")
     assert none.code == 0
+
+
+def test_people_judge_a_trial_each_their_own_cases(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    study.write_text(STUDY + '[trial]\nraters = 2\ncases = 4\npeople = ["people"]\nseconds = [30]\n')
+    out = tmp_path / "run"
+    said = rrm("run", study, "--out", out, "--quiet")
+    assert said.code == 3
+    assert (
+        f"8 of 8 judgements are still to be made, by 2 raters. What was judged is kept: `rrm judge {out}`" in said.err
+    )
+    store = Store(out)
+    (record,) = store.read(NODE, STREAM, TrialRecord).values()
+    assert waiting(store) == {record.key}
+    assert record.key in people_of(store, besides=waiting(store))
+    desk, cases = Desk(place_of(out)), store.read(record.key, "trial/cases", Case)
+    ann, bob = (r.id for r in desk.register.invite(["ann", "bob"]))
+    own = {r: [cases[n].id for n, row in enumerate(record.design) if row[0] == r] for r in (0, 1)}
+    for rater, name, seat in ((bob, "bob", 1), (ann, "ann", 0)):
+        for case in own[seat]:
+            handed = desk.next(rater)
+            assert handed
+            assert handed.sheet.case == case, "in the order that was drawn"
+            assert handed.sheet.limit == 30
+            told = Preference(case=case, evaluator=name, first_better=1.0, seconds=2.0, confidence=0.8)
+            desk.say(rater, handed.id, told)
+        assert desk.next(rater) is None, "the other's cases are not theirs"
+        assert rrm("run", out, "--quiet").code == (3 if name == "bob" else 0)
+    said_: dict[int, Feedback] = store.read(record.key, "trial/feedback", FEEDBACK)
+    assert [f.evaluator for _, f in sorted(said_.items())] == ["ann"] * 4 + ["bob"] * 4
+    assert waiting(store) == set()
+    with pytest.raises(RrmError, match=r"this run is finished|nobody is asked"):
+        people_of(store, besides=waiting(store))
+    (found,) = json.loads(rrm("report", out, "--json").out)["trial"]
+    assert (found["judged"], found["cells"][0]["confidence"]["mean"]) == (8, 0.8)
+    desk.close()
+
+
+def test_who_goes_on_with_a_record_does_its_trial(trial: Path, tmp_path: Path, rrm: Rrm) -> None:
+    study, store = Study.load(trial), Store(tmp_path / "run")
+    build.run(study, store, workers=1)
+    found = recorded(store).trial
+    assert found
+    assert study.trial
+    assert found.body == study.trial.body
+    assert rrm("run", tmp_path / "run", "--quiet").code == 0
+    assert store.length(prepare(study).key, "trial/feedback") == 72

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rrm import build
+from rrm.conduct import conduct
 from rrm.job import jobs
 from rrm.plan import Study, read_toml
 from rrm.report import Report
@@ -84,8 +85,10 @@ def test_it_runs_at_its_small_size(path: Path, tmp_path: Path) -> None:
     study = Study.load(path, fast=True)
     store = Store(tmp_path / "run")
     build.run(study, store, workers=1)
+    conduct(study, store)
     found = json.loads(json.dumps(Report.from_store(store).to_json(), allow_nan=False))
     assert found["schema"] == 1
+    assert ("trial" in found) == (study.trial is not None)
     assert [(a["arm"]["name"], a["seed"]) for a in found["arms"]] == [(a.name, a.plan.seed) for a in study.arms]
     for arm, planned in zip(found["arms"], study.arms, strict=True):
         assert set(arm["nodes"]) == set(planned.plan.node) == set(found["gap_recovered"])

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from hostile import MUST_NOT_SURVIVE
 from rich.console import Console
 from test_report import arm, checked, html, keyed, publish
 
@@ -256,7 +257,7 @@ def test_the_page_marks_what_helpers_point_to(tmp_path: Path) -> None:
     assert how == "said"
     assert words.startswith("&lt;/span&gt;&lt;script&gt;")
     assert len(words) < 100
-    assert not re.search("[\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\U000e0000-\U000e007f]", text)
+    assert not MUST_NOT_SURVIVE.search(text)
     assert "1 answer of mid about single frames" in text or "2 answers of mid about single frames" in text
 
 

@@ -81,6 +81,7 @@ def _with_its_kind(name: str) -> str:
 
 
 def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
+    from rrm.conduct import prepare
     from rrm.figures import counted
     from rrm.inert import inert
     from rrm.job import jobs
@@ -91,6 +92,8 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
     found = [jobs(study)]
     if "fast" in read_toml(path)[0]:
         found.append(jobs(Study.load(path, sets=sets, fast=True)))
+    if study.trial is not None:
+        prepare(study)
     wanted, arms = found[0]
     for job in wanted:
         _check_splits(job)

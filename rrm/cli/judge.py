@@ -57,12 +57,13 @@ def judge(
     whoever has it; it stays the same each time. The interface for scripts is described at /openapi.json. Ctrl-C ends
     it; what was judged is kept.
     """
+    from rrm.conduct import waiting
     from rrm.desk import Desk, place_of
     from rrm.job import people_of
     from rrm.store import Store
 
     store = Store(run, create=False)
-    keys = people_of(store, trust=trust)
+    keys = people_of(store, trust=trust, besides=waiting(store, trust=trust))
     _need_web()
     from rrm.web.app import application
     from rrm.web.drill import Drill

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
 
 from rrm.desk.register import Register
 from rrm.desk.sheet import Asked, Sheet
@@ -94,8 +94,9 @@ class Desk:
         """The first case with room that this rater has not had. New ones stand at the end, so looking begins behind
         the last that was handed out; what others gave back is found when there is nothing there."""
         judged = exists().where(verdicts.c.case == cases.c.seq, verdicts.c.rater == rater)
+        theirs = or_(cases.c.only.is_(None), cases.c.only == rater)
         for start in (after, 0) if after else (0,):
-            wanted = select(cases.c.seq).where(cases.c.room > 0, cases.c.seq > start, ~judged)
+            wanted = select(cases.c.seq).where(cases.c.room > 0, cases.c.seq > start, theirs, ~judged)
             found = db.execute(
                 wanted.order_by(cases.c.seq).limit(1).with_for_update(skip_locked=True, of=cases)
             ).scalar()

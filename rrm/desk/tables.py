@@ -33,7 +33,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from rrm.errors import StoreError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables; a desk of another is refused."""
 
 tables = MetaData()
@@ -50,6 +50,7 @@ cases = Table(
     Column("node", Text, nullable=False),
     Column("level", Integer, nullable=False),
     Column("stream", Text, nullable=False),
+    Column("only", _Number),  # the number of the one rater to whom it may be handed; none: to anybody
     Column("wanted", Integer, nullable=False),  # by how many raters it is judged
     Column("said", Integer, nullable=False, default=0),  # how many have
     Column("room", Integer, nullable=False),  # to how many more it may be handed now

@@ -19,8 +19,9 @@ class Tray:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def put(self, key: str, stream: str, sheets: Iterable[Sheet], *, wanted: int = 1) -> None:
-        """Lay cases of a node on the desk, each for `wanted` raters; what lies there already stays as it is."""
+    def put(self, key: str, stream: str, sheets: Iterable[Sheet], *, wanted: int = 1, only: int | None = None) -> None:
+        """Lay cases of a node on the desk, each for `wanted` raters, or for the one rater of the number `only`; what
+        lies there already stays as it is."""
         with self._db.writing() as db:
             here = and_(cases.c.node_key == key, cases.c.stream == stream)
             there = {row.id: row for row in db.execute(select(cases.c.id, cases.c.closed, cases.c.seq).where(here))}
@@ -31,7 +32,7 @@ class Tray:
                     rows.append(
                         {
                             "id": id, "node_key": key, "node": sheet.node, "level": sheet.level, "stream": stream,
-                            "wanted": wanted, "room": wanted, "body": sheet.body,
+                            "only": only, "wanted": wanted, "room": wanted, "body": sheet.body,
                         }
                     )  # fmt: skip
                 elif there[id].closed:

@@ -14,7 +14,7 @@ from rrm.desk import Desk, place_of
 from rrm.desk.sheet import Kind, Sheet, natural, possible, sheet_of
 from rrm.desk.together import together
 from rrm.records import Case, Feedback
-from rrm.roles import Evaluator, Room, Task
+from rrm.roles import Evaluator, Room, Seat, Task
 from rrm.seed import Seed
 
 DESK = "RRM_DESK"
@@ -33,8 +33,8 @@ class People(Evaluator):
         raters: int = Field(default=1, ge=1, le=1000)
         """By how many different raters each case is judged."""
         kinds: tuple[Kind, ...] = ()
-        """What may be said; a rater chooses among those that fit a case. Empty: what is natural to it. At gates and
-        spot checks, where answers are compared, it is always that."""
+        """What may be said; a rater chooses among those that fit a case. Empty: what is natural to it. At gates,
+        spot checks and trials, where answers are compared, it is always that."""
         folded: bool = True
         """Whether exhibits are shut until somebody opens them. It is recorded which were opened."""
         limit: float | None = Field(default=None, gt=0)
@@ -67,6 +67,27 @@ class People(Evaluator):
     def how_to_go_on(self, folder: Path) -> str:
         return f"`rrm judge {folder}` serves the page on which people judge them, and goes on with the run."
 
+    def within(self, seconds: float) -> Self:
+        new = copy.copy(self)
+        new.settings = self.settings.model_copy(update={"limit": seconds})
+        return new
+
+    def judge_seats(self, task: Task, seats: Sequence[Seat], *, seed: Seed) -> Iterator[Feedback]:
+        """All seats are laid out at once, each for the rater of its number: the first link is the first seat's."""
+        if self._room is None:
+            return
+        desk, room = Desk(os.environ.get(DESK) or place_of(self._room.folder)), self._room
+        try:
+            for seat in seats:
+                stream = f"seat-{seat.rater}"
+                users = [self if s is None else self.within(s) for s in seat.seconds]
+                laid = (user._sheet(task, case, room) for user, case in zip(users, seat.cases, strict=True))
+                desk.tray.put(room.key, stream, laid, only=seat.rater + 1)
+                said = desk.tray.collect(room.key, stream)
+                yield from (said[case.id][0] for case in seat.cases if case.id in said)
+        finally:
+            desk.close()
+
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
         if self._room is None or not cases:  # outside of a run there is no desk, and nobody to ask
             return
@@ -96,6 +117,6 @@ class People(Evaluator):
         )
 
     def _kinds(self, task: Task, case: Case) -> list[Kind]:
-        checking = case.place.startswith(("gate-", "spot-"))
+        checking = case.place.startswith(("gate-", "spot-", "trial/"))
         chosen = [kind for kind in self.settings.kinds if possible(kind, task, case)]
         return chosen if chosen and not checking else natural(task, case)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import JsonValue
+
 from rrm.records import Record
 
-NODE, STREAM = "study", "trials"
-"""Where trials are listed."""
+NODE, STREAM, ASKED = "study", "trials", "trial"
+"""Where trials are listed; and where it stands which one a run is to do."""
 
 SEATS = "trial"
 """The streams of its judgements, under its own key: `trial/cases` and `trial/feedback`, numbered as its design."""
@@ -33,3 +35,12 @@ class TrialRecord(Record):
     """Who they are, by name."""
     design: tuple[tuple[int, int, int], ...]
     """Rater, case and cell of each judgement; a rater's stand in the order in which they were to be judged."""
+
+
+class TrialAsked(Record):
+    """An entry of the stream ("study", "trial"): the trial that a run is to do, so that who goes on with it knows."""
+
+    plan: dict[str, JsonValue] | None = None
+    """As `rrm.plan.Trial` takes it; None: none."""
+    folder: str = ""
+    """Where the plan stood: what its components' files are relative to."""
