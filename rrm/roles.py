@@ -161,7 +161,8 @@ class Task(Component):
         """How good an answer really is: 1 exactly when it is right, less otherwise (never above 1). Of a task whose
         `measure` is "mean", any number: what the answer is worth.
 
-        Asked by reports only, and by two controls: the evaluator `oracle`, and the reward `stated` of the truth.
+        Asked by reports only, and by two controls: the evaluator `oracle`, and the reward `stated` of the truth. Gold
+        questions are made with it, where a plan mixes them into raters' work: nothing is learnt from those.
         """
         return None
 

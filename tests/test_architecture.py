@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 neighbours. Nobody imports from the rooms of components (`ROOMS`): the registry finds them by name."""
 
 ROOMS = frozenset(LAYERS[11])
-ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[8:11]) for part in layer) | {"control"}
+ROOMS_MAY_USE = frozenset(part for layer in (*LAYERS[:4], *LAYERS[8:11]) for part in layer) | {"control", "raters"}
 """A component knows nothing of plans, of the registry, or of what checks and draws it."""
 TORCH = ("models", "training.choice_table", "training.reward", "training.policy", "rrm_assistants")
 """Only these may import torch, transformers or safetensors."""

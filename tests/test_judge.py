@@ -25,6 +25,7 @@ from rrm.desk.raters import OWNER
 from rrm.desk.sheet import sheet_of
 from rrm.errors import Unfinished
 from rrm.inert import inert
+from rrm.raters.watch import Watch
 from rrm.records import FEEDBACK
 from rrm.roles import Known
 from rrm.testing import HOSTILE
@@ -33,6 +34,7 @@ from rrm.web.drill import Drill
 from rrm.web.forms import tiers
 from rrm.web.going_on import GoingOn
 from rrm.web.guard import LARGEST, Guard
+from rrm.web.overseen import overseen
 from rrm.web.session import Doors
 
 PEOPLE = (
@@ -209,6 +211,50 @@ def test_several_raters_make_one_verdict(tmp_path: Path) -> None:
     record = [f for k, s in store.places() if s == "0/feedback" for f in store.read(k, s, FEEDBACK).values()]
     assert {(f.evaluator, f.first_better, f.seconds) for f in record} == {("people", 2 / 3, 6.0)}
     assert len(record) == 8
+
+
+def test_weights_are_taken_of_a_whole_round_and_kept(tmp_path: Path) -> None:
+    """Two who agree, and one who says the opposite: whenever the run looks, it is told the same."""
+    plan, records = tmp_path / "people.toml", []
+    plan.write_text(UNGATED.replace('"people"', '{ use = "people", raters = 3, weigh = "dawid-skene" }'))
+    for early in (False, True):
+        out = tmp_path / f"out-{early}"
+        for level in range(2):
+            with pytest.raises(Unfinished):
+                build.run(Study.load(plan), Store(out), workers=1)
+            desk = desk_at(place_of(out))
+            raters = desk.register.invite(("ann", "bob", "foe"))
+            for turn in range(4):
+                for rater in raters:
+                    if handed := desk.next(rater.id):
+                        texts = [a.text for a in handed.sheet.answers]
+                        p = float((texts[0] < texts[1]) != (rater.name == "foe")) if len(texts) > 1 else None
+                        said = {"kind": "preference", "first_better": p} if p is not None else {
+                            "kind": "rating", "score": 0.2 if rater.name == "foe" else 0.8
+                        }  # fmt: skip
+                        said |= {"case": handed.sheet.case, "evaluator": rater.name, "seconds": 2.0}
+                        desk.say(rater.id, handed.id, FEEDBACK.validate_python(said))
+                if early and turn == 1:
+                    with pytest.raises(Unfinished, match="4 of 4 cases still wait"):
+                        build.run(Study.load(plan), Store(out), workers=1)
+            assert level < 2
+            close_all()
+        build.run(Study.load(plan), Store(out), workers=1)
+        desk, store = desk_at(place_of(out)), Store(out, create=False)
+        kept = [desk.ledger.weights(node.key) for node in desk.register.progress()[0]]
+        assert [list(w) for w in kept] == [["0"], ["0"]]
+        assert all(w["0"]["ann"] == w["0"]["bob"] > w["0"]["foe"] for w in kept)
+        nodes = overseen(desk, Watch(desk))["nodes"]
+        assert {tuple(sorted(n["weights"])) for n in nodes} == {("ann", "bob", "foe")}
+        close_all()
+        records.append(sorted(
+            f.body for k, s in store.places() if s == "0/feedback" for f in store.read(k, s, FEEDBACK).values()
+        ))  # fmt: skip
+    assert records[0] == records[1]
+    merged = [FEEDBACK.validate_json(body) for body in records[0]]
+    assert len(merged) == 8
+    compared = [f.first_better for f in merged if f.kind == "preference"]
+    assert all(p < 0.2 or p > 0.8 for p in compared), "two of three would be a third, or two"
 
 
 # -- the interface ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from rrm import Case, Item, Response
 from rrm.desk.sheet import Sheet, ShownAnswer
@@ -12,6 +14,8 @@ from rrm.desk.together import together
 from rrm.desk.verdict import understood
 from rrm.errors import Refused
 from rrm.evaluators.people import People
+from rrm.raters.opinions import opinions
+from rrm.raters.weights import weights
 from rrm.records import FEEDBACK, Feedback
 from rrm.registry import TASKS
 
@@ -85,6 +89,75 @@ def test_a_model_of_the_raters_says_what_each_counts() -> None:
     both = said(case, {"kind": "preference", "first_better": 1}, {"kind": "preference", "first_better": 0})
     assert together(case, both, lambda f: 3.0 if f.evaluator == "r0" else 1.0).first_better == 0.75
     assert together(case, both, lambda f: 0.0).first_better == 0.5, "with no weight left, all count the same"
+
+
+# -- weights ----------------------------------------------------------------------------------------------------------
+
+
+def crowd(seed: int, skills: dict[str, float], cases: int = 60) -> tuple[list[bool], list[tuple[str, int, Feedback]]]:
+    """What simulated raters say of comparisons of which the truth is drawn: who is right how often."""
+    rng = np.random.default_rng(seed)
+    truth = [bool(t) for t in rng.integers(0, 2, cases)]
+    voices = []
+    for number, first in enumerate(truth):
+        for name, skill in skills.items():
+            p = float(first if rng.random() < skill else not first)
+            told = {"case": f"{number:016x}", "evaluator": name, "kind": "preference", "first_better": p}
+            voices.append((name, number, FEEDBACK.validate_python(told)))
+    return truth, voices
+
+
+def right(truth: list[bool], voices: list[tuple[str, int, Feedback]], weigh: Any = lambda feedback: 1.0) -> int:
+    """In how many cases they come to the truth together."""
+    case, total = case_of("1", "0"), 0
+    for number, first in enumerate(truth):
+        found = together(case, [f for _, n, f in voices if n == number], weigh)
+        total += found.first_better != 0.5 and (found.first_better > 0.5) == first  # type: ignore[union-attr]
+    return total
+
+
+BAD = {"ann": 0.9, "bob": 0.9, "rude": 0.5, "lazy": 0.5, "odd": 0.5}
+
+
+def test_weights_beat_the_majority_where_raters_are_bad() -> None:
+    """Two who look and three who guess: paired over 20 simulated groups, by the sign test."""
+    better = worse = 0
+    for seed in range(20):
+        truth, voices = crowd(seed, BAD)
+        found = weights(voices)
+        assert min(found["ann"], found["bob"]) > max(found["rude"], found["lazy"], found["odd"])
+        weighed, equal = right(truth, voices, lambda f, w=found: w[f.evaluator]), right(truth, voices)
+        better, worse = better + (weighed > equal), worse + (weighed < equal)
+    assert binomtest(better, better + worse).pvalue < 0.001, (better, worse)
+
+
+def test_one_who_turns_everything_round_is_not_heard() -> None:
+    truth, voices = crowd(0, {"ann": 0.85, "bob": 0.85, "cat": 0.85, "foe": 0.05})
+    found = weights(voices)
+    assert found["foe"] == 0
+    assert right(truth, voices, lambda f: found[f.evaluator]) > right(truth, voices)
+
+
+def test_weights_do_not_depend_on_the_order_and_know_every_kind() -> None:
+    _, voices = crowd(1, BAD)
+    assert weights(voices) == weights(voices[::-1])
+    assert weights([]) == {}
+    rankings = [("a", 0, "ranking", {"tiers": ((1,), (0,), (2,))}), ("b", 0, "ranking", {"tiers": ((2,), (0,), (1,))})]
+    for kind, opinion in (
+        ("ranking", {"tiers": ((1,), (0, 2))}),
+        ("approval", {"approved": True}),
+        ("rating", {"score": 0.75}),
+        ("step-labels", {"labels": (1, None, 0)}),
+        ("action-values", {"values": (2.0, -1.0)}),
+    ):
+        told = FEEDBACK.validate_python({"case": "", "evaluator": "a", "kind": kind, **opinion})
+        assert opinions(told)
+        assert weights([("a", 0, told), ("b", 0, told)]).keys() == {"a", "b"}
+    one, two = (FEEDBACK.validate_python({"case": "", "evaluator": n, "kind": k, **c}) for n, _, k, c in rankings)
+    assert opinions(one) == {"0>1": 0.0, "0>2": 1.0, "1>2": 1.0}
+    assert opinions(two) == {"0>1": 1.0, "0>2": 0.0, "1>2": 0.0}
+    shrug = FEEDBACK.validate_python({"case": "", "evaluator": "a", "kind": "abstention", "reason": "?"})
+    assert weights([("a", 0, shrug)]) == {}
 
 
 # -- what may be said -------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ MAY_ASK = {
     "rrm/report/trial.py": "a report",
     "rrm/testing.py": "the contract of tasks",
     "rrm/evaluators/oracle.py": "the evaluator `oracle`",
+    "rrm/evaluators/_gold.py": "gold questions, where a plan asks for them: what is said of these is never learnt from",
     "rrm/control.py": "the reward `stated`",
 }
 """The only modules that ask a task for the truth, and for whom. Those for `stated` do where its `of` is "truth"."""
@@ -121,11 +122,13 @@ def test_whoever_asks_for_steps_with_the_truth_names_it(taker: Callable[..., obj
 
 SENTENCES = {
     "README.md": """Only reports ever ask a task for the truth, and the control arms: the evaluator `oracle`, and the
-        reward `stated` with `of = "truth"`.""",
+        reward `stated` with `of = "truth"`. Gold questions for raters, which a plan may ask for, do too; what is said
+        of them is never learnt from.""",
     "docs/terms.md": """Reports ask for it, and the controls that are to know it: the evaluator `oracle`, and the reward
-        `stated` with `of = "truth"`; nobody else may.""",
+        `stated` with `of = "truth"`; gold questions do, where a plan wants them; nobody else may.""",
     "rrm/roles.py": """Asked by reports only, and by two controls: the evaluator `oracle`, and the reward `stated` of
-        the truth.""",
+        the truth. Gold questions are made with it, where a plan mixes them into raters' work: nothing is learnt from
+        those.""",
     "rrm/report/page.html.j2": """In training only control arms ask the truth: the user of the <i>oracle</i> arm (of
         training items and at its gate), and the reward called <i>stated</i>, where the plan says that it states the
         truth; no other user, and no helper or trainer, does.""",

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
 
+from rrm.desk.gold import Golds
+from rrm.desk.ledger import Ledger
 from rrm.desk.register import Register
 from rrm.desk.sheet import Asked, Sheet
-from rrm.desk.tables import Database, cases, events, leases, raters, verdicts
+from rrm.desk.tables import GOLD, Database, cases, events, leases, raters, verdicts
 from rrm.desk.tray import Tray
 from rrm.errors import Refused, TooLate
 from rrm.records import Feedback
@@ -39,7 +41,8 @@ class Handed(NamedTuple):
 
 class Desk:
     """One run's desk. Several servers, and the run itself, may use it at once. Here cases are handed out and verdicts
-    taken; `tray` is the run's side of it, `register` knows the raters.
+    taken; `tray` is the run's side of it, `register` knows the raters, `gold` the questions whose answers are known,
+    and `ledger` what was said, for whoever looks after the raters.
 
     Locks are taken in one order, rater, lease, case (cases by number), so that on PostgreSQL nobody waits in a circle;
     on SQLite one writer works at a time.
@@ -50,6 +53,7 @@ class Desk:
         self._lease, self._clock = lease, clock
         self._db = Database(where)
         self.tray, self.register = Tray(self._db), Register(self._db, clock)
+        self.gold, self.ledger = Golds(self._db), Ledger(self._db)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -59,21 +63,27 @@ class Desk:
 
     def next(self, rater: int) -> Handed | None:
         """A case for this rater: the one that they hold, else the first that they have not judged and that others do
-        not hold; None where nothing waits for them, or they are paused."""
+        not hold, or in its place a gold question; None where nothing waits for them, or they are paused."""
         with self._db.writing() as db:
             known = self._rater(db, rater)
             if known.paused:
                 return None
             now = self._clock()
             self._reclaim(db, now)
-            seq = self._held(db, rater) or self._found(db, rater, known.after)
+            seq = self._held(db, rater)
+            gold = None
+            if seq is None:
+                seq = self._found(db, rater, known.after)
+                gold = self.gold.instead(db, rater, seq) if seq is not None else None
             if seq is None:
                 return None
+            seq = gold or seq
             expires = now + self._lease
             mine = and_(leases.c.rater == rater, leases.c.case == seq)
             if db.execute(update(leases).where(mine, leases.c.lapsed.is_(False)).values(expires=expires)).rowcount == 0:
-                db.execute(update(cases).where(cases.c.seq == seq).values(room=cases.c.room - 1))
-                db.execute(update(raters).where(raters.c.id == rater).values(after=seq))
+                if gold is None:
+                    db.execute(update(cases).where(cases.c.seq == seq).values(room=cases.c.room - 1))
+                    db.execute(update(raters).where(raters.c.id == rater).values(after=seq))
                 fresh = {"began": now, "expires": expires, "lapsed": False}
                 if db.execute(update(leases).where(mine).values(**fresh)).rowcount == 0:
                     db.execute(insert(leases).values(rater=rater, case=seq, **fresh))
@@ -94,7 +104,7 @@ class Desk:
         """The first case with room that this rater has not had. New ones stand at the end, so looking begins behind
         the last that was handed out; what others gave back is found when there is nothing there."""
         judged = exists().where(verdicts.c.case == cases.c.seq, verdicts.c.rater == rater)
-        theirs = or_(cases.c.only.is_(None), cases.c.only == rater)
+        theirs = and_(or_(cases.c.only.is_(None), cases.c.only == rater), cases.c.stream != GOLD)
         for start in (after, 0) if after else (0,):
             wanted = select(cases.c.seq).where(cases.c.room > 0, cases.c.seq > start, theirs, ~judged)
             found = db.execute(
@@ -116,7 +126,8 @@ class Desk:
         ).all()
         for rater, seq in rows:
             db.execute(update(leases).where(leases.c.rater == rater, leases.c.case == seq).values(lapsed=True))
-            db.execute(update(cases).where(cases.c.seq == seq, cases.c.closed.is_(False)).values(room=cases.c.room + 1))
+            back = update(cases).where(cases.c.seq == seq, cases.c.closed.is_(False), cases.c.stream != GOLD)
+            db.execute(back.values(room=cases.c.room + 1))
 
     def holds(self, rater: int, id: str) -> Handed:
         """A case that was handed to this rater. Raises TooLate if it was not, or they have judged it."""
@@ -163,9 +174,10 @@ class Desk:
                 raise TooLate("you have judged this case already")
             if lease is None:
                 raise TooLate("this case was not handed to you")
-            if case.closed or case.said >= case.wanted or (lease.lapsed and case.room < 1):
+            taken = lease.lapsed and case.stream != GOLD
+            if case.closed or case.said >= case.wanted or (taken and case.room < 1):
                 raise TooLate("this case went to somebody else meanwhile, or is no longer needed")
-            room = case.room - 1 if lease.lapsed else case.room
+            room = case.room - 1 if taken else case.room
             db.execute(delete(leases).where(mine))
             db.execute(insert(verdicts).values(case=seq, rater=rater, at=self._clock(), body=feedback.body))
             db.execute(update(cases).where(cases.c.seq == seq).values(said=case.said + 1, room=room))
@@ -182,6 +194,8 @@ class Desk:
             case = self._locked(db, last.case)
             if case.closed:
                 raise TooLate("the run has taken your last verdict already: it can no longer be undone")
+            if self.gold.is_told(db, rater):
+                raise TooLate("you were told the answer to your last case: it can no longer be undone")
             now, took = self._clock(), json.loads(last.body).get("seconds") or 0.0
             db.execute(delete(verdicts).where(verdicts.c.case == last.case, verdicts.c.rater == rater))
             db.execute(update(cases).where(cases.c.seq == last.case).values(said=case.said - 1))
@@ -209,7 +223,7 @@ class Desk:
         return row
 
     def _locked(self, db: Connection, seq: int) -> Any:
-        wanted = select(cases.c.id, cases.c.said, cases.c.wanted, cases.c.room, cases.c.closed)
+        wanted = select(cases.c.id, cases.c.said, cases.c.wanted, cases.c.room, cases.c.closed, cases.c.stream)
         return db.execute(wanted.where(cases.c.seq == seq).with_for_update()).one()
 
     def _seq(self, db: Connection, id: str) -> int:

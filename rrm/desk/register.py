@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Integer, func, insert, select, update
+from sqlalchemy import Connection, Integer, and_, func, insert, select, update
 
 from rrm.desk.raters import Rater
-from rrm.desk.tables import Database, cases, meta, raters, verdicts
+from rrm.desk.tables import GOLD, Database, cases, meta, raters, verdicts
 
 
 class NodeProgress(NamedTuple):
     """How far the judging of one node is."""
 
+    key: str
+    """Of the node in the record."""
     node: str
     level: int
     cases: int
@@ -85,14 +87,15 @@ class Register:
             db.execute(update(raters).where(raters.c.id == rater).values(paused=paused))
 
     def of_rater(self, rater: int) -> tuple[int, int]:
-        """How many cases this rater has judged, and how many wait that they have not."""
+        """How many cases this rater has judged, gold questions too, and how many wait that they have not, without."""
         with self._db.reading() as db:
             done = db.execute(select(func.count()).where(verdicts.c.rater == rater)).scalar_one()
-            wait = db.execute(select(func.count()).where(cases.c.closed.is_(False))).scalar_one()
+            waits = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
+            wait = db.execute(select(func.count()).where(waits)).scalar_one()
             mine = (
                 select(func.count())
                 .select_from(verdicts.join(cases, cases.c.seq == verdicts.c.case))
-                .where(verdicts.c.rater == rater, cases.c.closed.is_(False))
+                .where(verdicts.c.rater == rater, waits)
             )
             return done, wait - db.execute(mine).scalar_one()
 
@@ -100,8 +103,10 @@ class Register:
         """Every node that has lain on the desk, from the lowest level up, and every rater."""
         full = func.sum((cases.c.said >= cases.c.wanted).cast(Integer))
         taken = func.sum(cases.c.closed.cast(Integer))
+        said = func.sum(cases.c.said)
         by_node = (
-            select(cases.c.node, func.min(cases.c.level), func.count(), full, taken, func.sum(cases.c.said))
+            select(cases.c.node_key, cases.c.node, func.min(cases.c.level), func.count(), full, taken, said)
+            .where(cases.c.stream != GOLD)
             .group_by(cases.c.node_key, cases.c.node)
             .order_by(func.min(cases.c.level), cases.c.node)
         )
@@ -116,7 +121,7 @@ class Register:
             .order_by(raters.c.id)
         )
         with self._db.reading() as db:
-            nodes = [NodeProgress(row[0], *map(int, row[1:])) for row in db.execute(by_node)]
+            nodes = [NodeProgress(row[0], row[1], *map(int, row[2:])) for row in db.execute(by_node)]
             who = db.execute(by_rater).all()
             return nodes, [RaterProgress(*row[1:], self._pace(db, row[0]) if row[2] else None) for row in who]
 

@@ -36,6 +36,9 @@ from rrm.errors import StoreError
 SCHEMA = 2
 """Version of the tables; a desk of another is refused."""
 
+GOLD = "gold"
+"""The stream of questions whose answers are known: a run lays them down, and never takes what is said of them."""
+
 tables = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER counts by itself there
 
@@ -92,6 +95,16 @@ events = Table(
     Column("at", Float, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("what", Text, nullable=False),
+)
+golds = Table(
+    "golds",
+    tables,
+    Column("case", ForeignKey("cases.seq"), primary_key=True),  # whose stream is GOLD, that no run collects
+    Column("stream", Text, nullable=False),  # in whose work it is mixed
+    Column("twin", ForeignKey("cases.seq")),  # the case that it repeats; none: it repeats none
+    Column("rate", Float, nullable=False),
+    Column("tell", Boolean, nullable=False),  # whether who gets it wrong is told so
+    Column("body", Text, nullable=False),
 )
 # The next case is found at the front of those that there is room for, however many wait or are done.
 Index("cases_waiting", cases.c.seq, sqlite_where=cases.c.room > 0, postgresql_where=cases.c.room > 0)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import Connection, and_, func, insert, select, update
 
 from rrm.desk.sheet import Sheet
-from rrm.desk.tables import Database, cases, leases, verdicts
+from rrm.desk.tables import GOLD, Database, cases, leases, verdicts
 from rrm.records import FEEDBACK, Feedback
 
 _BATCH = 500
@@ -66,6 +66,12 @@ class Tray:
                 found.setdefault(id.rpartition("-")[2], []).append(FEEDBACK.validate_json(body))
         return found
 
+    def is_full(self, key: str, stream: str) -> bool:
+        """Whether every case of a stream has all its verdicts."""
+        here = and_(cases.c.node_key == key, cases.c.stream == stream, cases.c.said < cases.c.wanted)
+        with self._db.reading() as db:
+            return db.execute(select(cases.c.seq).where(here).limit(1)).first() is None
+
     def put_away(self, keys: Collection[str]) -> None:
         """Close what waits for other nodes than these: nobody should judge for a plan that was changed."""
         with self._db.writing() as db:
@@ -76,7 +82,7 @@ class Tray:
     def is_due(self) -> bool:
         """Whether all that waited of some node is judged, so that the run can go on."""
         with self._db.reading() as db:
-            waiting = cases.c.closed.is_(False)
+            waiting = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
             keys = db.execute(select(cases.c.node_key).distinct().where(waiting)).scalars().all()
             short = (
                 select(cases.c.seq).where(cases.c.node_key == key, waiting, cases.c.said < cases.c.wanted).limit(1)
@@ -87,7 +93,8 @@ class Tray:
     def is_empty(self) -> bool:
         """Whether nothing waits."""
         with self._db.reading() as db:
-            return db.execute(select(cases.c.seq).where(cases.c.closed.is_(False)).limit(1)).first() is None
+            waiting = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
+            return db.execute(select(cases.c.seq).where(waiting).limit(1)).first() is None
 
 
 def case_id(key: str, case: str) -> str:

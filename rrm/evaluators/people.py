@@ -6,13 +6,16 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator
 
 from rrm.desk import Desk, place_of
 from rrm.desk.sheet import Kind, Sheet, natural, possible, sheet_of
-from rrm.desk.together import together
+from rrm.desk.together import Weigh, together
+from rrm.errors import PlanError
+from rrm.evaluators import _gold
+from rrm.raters.weights import UNKNOWN, weights
 from rrm.records import Case, Feedback
 from rrm.roles import Evaluator, Room, Seat, Task
 from rrm.seed import Seed
@@ -40,12 +43,25 @@ class People(Evaluator):
         limit: float | None = Field(default=None, gt=0)
         """Seconds for each case; then the page says "cannot tell" for whoever has not."""
 
+        weigh: Literal["equal", "dawid-skene"] = "equal"
+        """What each counts where several judged a case: all the same; or by how far they agree with what all together
+        say (Dawid and Skene 1979), of all cases of the node so far. Then a round is taken once it is judged whole."""
+        gold: float = Field(default=0.0, ge=0, le=0.5)
+        """Which part of each rater's work in rounds is gold questions, whose right verdict is known. What is said of
+        them is counted at the desk, and never learnt from."""
+        gold_file: str = ""
+        """A file of gold questions, one line of JSON each. Empty: cases of the round once more, of which the task's
+        truth says which answer is best."""
+        gold_told: bool = False
+        """Whether a rater who gets one wrong is told so, and what is right."""
+
         @field_validator("kinds", mode="before")
         @classmethod
         def _one_will_do(cls, value: object) -> object:
             return (value,) if isinstance(value, str) else value
 
     settings: Settings
+    paths = ("gold_file",)
 
     person = True
 
@@ -53,6 +69,17 @@ class People(Evaluator):
         super().__init__(settings)
         self._node, self._level = "", 0
         self._room: Room | None = None
+
+    def reads(self) -> Sequence[Path | bytes]:
+        return [Path(self.settings.gold_file)] if self.settings.gold and self.settings.gold_file else ()
+
+    def check(self, task: Task) -> None:
+        """Raises PlanError also where gold questions could not be told right from wrong."""
+        kinds = self.settings.kinds
+        if self.settings.gold and kinds and not {"preference", "ranking", "rating", "approval"} & set(kinds):
+            raise PlanError("gold: of these kinds none is right or wrong: add preference, ranking, rating or approval")
+        if self.settings.gold and self.settings.gold_file:
+            _gold.read(Path(self.settings.gold_file), task)
 
     def seated(self, node: str, level: int) -> Self:
         new = copy.copy(self)
@@ -99,10 +126,38 @@ class People(Evaluator):
             for stream, found in streams.items():
                 sheets = (self._sheet(task, case, self._room) for case in found)
                 desk.tray.put(self._room.key, stream, sheets, wanted=self.settings.raters)
+                self._mix(desk, task, found, stream, self._room, seed)
+                if self.settings.weigh == "dawid-skene" and not desk.tray.is_full(self._room.key, stream):
+                    continue  # what each counts would depend on who was first
                 said = desk.tray.collect(self._room.key, stream)
-                yield from (together(case, said[case.id]) for case in found if case.id in said)
+                weigh = self._weigh(desk, self._room.key, stream)
+                yield from (together(case, said[case.id], weigh) for case in found if case.id in said)
         finally:
             desk.close()
+
+    def _mix(self, desk: Desk, task: Task, cases: Sequence[Case], stream: str, room: Room, seed: Seed) -> None:
+        """Lay down the gold questions of a round with its cases."""
+        rate, key = self.settings.gold, room.key
+        if not rate or _is_checking(cases[0]) or desk.gold.lies(key, stream):
+            return
+        file = self.settings.gold_file
+        known = (
+            _gold.read(Path(file), task)
+            if file
+            else _gold.of_truth(task, cases, rate=rate, seed=seed.at("gold", stream))
+        )
+        laid = ((gold, self._sheet(task, gold.case, room)) for gold in known)
+        desk.gold.put(key, stream, laid, rate=rate, tell=self.settings.gold_told)
+
+    def _weigh(self, desk: Desk, key: str, stream: str) -> Weigh:
+        """What each rater counts in a round, which stands on the desk from the first time on that it is asked."""
+        if self.settings.weigh == "equal" or self.settings.raters == 1:
+            return lambda feedback: 1.0
+        found = desk.ledger.weights(key).get(stream)
+        if found is None:
+            found = weights((v.rater, v.case, v.feedback) for v in desk.ledger.of_node(key))
+            desk.ledger.weigh(key, stream, found)
+        return lambda feedback: found.get(feedback.evaluator, UNKNOWN)
 
     def _sheet(self, task: Task, case: Case, room: Room) -> Sheet:
         return sheet_of(
@@ -117,6 +172,10 @@ class People(Evaluator):
         )
 
     def _kinds(self, task: Task, case: Case) -> list[Kind]:
-        checking = case.place.startswith(("gate-", "spot-", "trial/"))
         chosen = [kind for kind in self.settings.kinds if possible(kind, task, case)]
-        return chosen if chosen and not checking else natural(task, case)
+        return chosen if chosen and not _is_checking(case) else natural(task, case)
+
+
+def _is_checking(case: Case) -> bool:
+    """Whether an agent is checked, or a trial done, rather than learnt from what is said."""
+    return case.place.startswith(("gate-", "spot-", "trial/"))

@@ -26,6 +26,7 @@ def alpha(
     ratings: ArrayLike | Sequence[Sequence[float | None]],
     scale: Scale = "nominal",
     *,
+    groups: Sequence[int] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Figure | None:
@@ -33,15 +34,19 @@ def alpha(
 
     1: they always agree; 0: as often as by chance; below: less. `n` counts the cases that two raters or more judged.
     The interval is a percentile bootstrap over cases, for cases are what agreement should carry over to; with fewer
-    than two such cases there is none. None where nothing can be said: no case has two ratings, or all ratings are
-    alike, of which chance would make the same.
+    than two such cases there is none. Where columns are parts of cases, as the pairs of a ranking, `groups` says of
+    which case each is: parts of one are drawn together, and `n` counts cases. None where nothing can be said: no case
+    has two ratings, or all ratings are alike, of which chance would make the same.
     """
     units = _units(ratings)
-    n = int((np.isfinite(units).sum(axis=0) > 1).sum())
-    if not n:
+    several = np.isfinite(units).sum(axis=0) > 1
+    if not several.any():
         return None
-    units = units[:, np.isfinite(units).sum(axis=0) > 1]
+    units = units[:, several]
     parts = _moments(units) if scale == "interval" else _coincidences(units)
+    if groups is not None:
+        parts = _grouped(parts, np.asarray(groups), several)
+    n = len(parts)
     of = {"nominal": _nominal, "ordinal": _ordinal, "interval": _interval}[scale]
     (value,) = of(parts, np.ones((1, n)))
     if not np.isfinite(value):
@@ -52,6 +57,16 @@ def alpha(
     known = (again := of(parts, drawn))[np.isfinite(again)]  # a draw without variation says nothing
     low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if known.size else (value, value)
     return Figure(float(value), float(min(low, value)), float(max(high, value)), n)
+
+
+def _grouped(parts: Rows, groups: NDArray[np.int64], several: NDArray[np.bool_]) -> Rows:
+    """What the columns of each group come to: all that alpha is made of adds up. Raises ValueError if they differ."""
+    if groups.shape != several.shape:
+        raise ValueError(f"groups should be one for each of the {len(several)} columns, and are {groups.shape}")
+    _, group = np.unique(groups[several], return_inverse=True)
+    total = np.zeros((int(group.max()) + 1, *parts.shape[1:]))
+    np.add.at(total, group, parts)
+    return total
 
 
 def _units(ratings: ArrayLike | Sequence[Sequence[float | None]]) -> Rows:

@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from rrm.desk import Desk
 from rrm.desk.raters import Rater
 from rrm.desk.sheet import Sheet, ShownExhibit
+from rrm.raters.watch import Watch
 from rrm.records import Feedback
 from rrm.web.drill import Drill
 from rrm.web.going_on import GoingOn
+from rrm.web.overseen import overseen
 from rrm.web.session import Caller, Doors, check_proof
 from rrm.web.sitting import as_seen, judge, open_exhibit
 
@@ -55,6 +57,8 @@ class Kept(BaseModel):
     """What was kept."""
 
     feedback: Feedback
+    told: str = ""
+    """Where it was a gold question, was wrong, and the study says so: what is right."""
 
 
 class Undone(BaseModel):
@@ -72,7 +76,7 @@ class Problem(BaseModel):
 _PROBLEMS: dict[int | str, dict[str, Any]] = {n: {"model": Problem} for n in (400, 401, 403, 409, 413, 422, 429, 503)}
 
 
-def api(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
+def api(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) -> APIRouter:
     """The routes under /api."""
     router = APIRouter(prefix="/api", responses=_PROBLEMS)
 
@@ -111,7 +115,8 @@ def api(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
     @router.post("/feedback", status_code=201)
     def feedback(said: Said, by: By) -> Kept:
         """Judge a case. When this answers, the verdict is on the disk."""
-        return Kept(feedback=judge(desk, by, said.case, said.model_dump(exclude={"case"})))
+        kept = judge(desk, by, said.case, said.model_dump(exclude={"case"}))
+        return Kept(feedback=kept, told=desk.gold.told(by.id))
 
     @router.post("/undo")
     def undo(by: By) -> Undone:
@@ -130,12 +135,7 @@ def api(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
 
     @router.get("/progress", dependencies=[Depends(owner)])
     def progress() -> dict[str, Any]:
-        """How far each node and each rater is, and what the run is doing."""
-        nodes, raters = desk.register.progress()
-        return {
-            "state": going.state,
-            "nodes": [n._asdict() for n in nodes],
-            "raters": [r._asdict() for r in raters],
-        }
+        """How far each node and each rater is, how the raters' work looks, and what the run is doing."""
+        return {"state": going.state, **overseen(desk, watch)}
 
     return router

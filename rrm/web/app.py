@@ -12,6 +12,7 @@ from rrm import __version__
 from rrm.desk import Desk
 from rrm.errors import Refused, StoreError, TooLate
 from rrm.inert import inert
+from rrm.raters.watch import Watch
 from rrm.web.api import api
 from rrm.web.drill import Drill
 from rrm.web.going_on import GoingOn
@@ -25,9 +26,9 @@ def application(
 ) -> Guard:
     """The whole application, as any ASGI server runs it. Without a `drill` nobody can be asked."""
     app = FastAPI(title="rrm judge", version=__version__, docs_url=None, redoc_url=None)  # whose pages load scripts
-    drill = drill or Drill(desk, None)
-    app.include_router(api(desk, doors, going, drill))
-    app.include_router(pages(desk, doors, going, drill))
+    drill, watch = drill or Drill(desk, None), Watch(desk)
+    app.include_router(api(desk, doors, going, drill, watch))
+    app.include_router(pages(desk, doors, going, drill, watch))
 
     @app.exception_handler(Refused)
     def refused(_: Request, error: Refused) -> Response:

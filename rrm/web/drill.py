@@ -62,7 +62,9 @@ class Drill:
                 return found, self._node(store, asked.key)
         user = self._node(store, handed.id.rpartition("-")[0])
         stream, _, number = handed.sheet.place.rpartition("/")
-        case = store.read_one(user.key, f"{stream}/cases", int(number), Case) if number.isdecimal() else None
+        case = self._desk.gold.case(handed.id)
+        if case is None and number.isdecimal():
+            case = store.read_one(user.key, f"{stream}/cases", int(number), Case)
         if case is None or case.id != handed.sheet.case:
             raise Refused("the run's record does not hold this case: nobody can be asked")
         found = next((e for e in case.exhibits if e.id == exhibit), None)

@@ -12,10 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rrm.desk import Desk, Handed
 from rrm.desk.raters import Rater
 from rrm.errors import Refused, TooLate
+from rrm.raters.watch import Watch
 from rrm.web.drill import Drill
 from rrm.web.forms import Form, fields, posted
 from rrm.web.going_on import GoingOn
 from rrm.web.graphs import graphs
+from rrm.web.overseen import overseen
 from rrm.web.session import DAYS, Caller, Doors, check_proof
 from rrm.web.sitting import as_seen, judge, open_exhibit
 
@@ -51,7 +53,7 @@ def _page(request: Request, name: str, status: int = 200, **what: Any) -> HTMLRe
     return HTMLResponse(text, status_code=status)
 
 
-def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
+def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) -> APIRouter:
     """The routes that a browser asks for."""
     router = APIRouter(include_in_schema=False)
     Fields: TypeAlias = Annotated[Form, Depends(fields)]
@@ -69,6 +71,8 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
         if caller.rater is None:
             return RedirectResponse("/owner", 303)
         done, waiting = desk.register.of_rater(caller.rater.id)
+        waiting += desk.gold.to_come(caller.rater.id)  # or a count that stands still would say which was one
+        said = said or desk.gold.told(caller.rater.id)
         common: dict[str, Any] = {"rater": caller.rater, "proof": caller.proof, "done": done, "said": said}
         handed = desk.next(caller.rater.id)
         if handed is None:
@@ -144,9 +148,8 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill) -> APIRouter:
         caller = doors.caller(request)
         if caller.rater is not None:
             raise HTTPException(403, "this page is for the owner's link")
-        nodes, raters = desk.register.progress()
         links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.register.all()}
-        what: dict[str, Any] = {"nodes": nodes, "raters": raters, "links": links, "now": time.time()}
+        what: dict[str, Any] = {**overseen(desk, watch), "links": links, "now": time.time()}
         what["graphs"] = graphs(drill.store, trust=drill.trust)
         return _page(request, "owner.html.j2", state=going.state, finished=going.finished, proof=caller.proof, **what)
 
