@@ -22,7 +22,7 @@ _HOME = {
     "records": (
         "Abstention", "ActionLabels", "ActionValues", "Advantages", "Advice", "Approval", "Arm", "Case", "Correction",
         "Demonstration", "Exam", "Exhibit", "Feedback", "GateResult",
-        "Item", "Preference", "Query", "Ranking", "Rating", "Record", "Response", "StepLabels",
+        "Item", "Mask", "Preference", "Query", "Ranking", "Rating", "Record", "Response", "StepLabels", "TermEdit",
     ),
     "roles": (
         "Asking", "Assistant", "Component", "Evaluator", "GivenTerm", "Judged", "OversightProtocol", "PolicyTrainer",
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from rrm.records import Feedback as Feedback
     from rrm.records import GateResult as GateResult
     from rrm.records import Item as Item
+    from rrm.records import Mask as Mask
     from rrm.records import Preference as Preference
     from rrm.records import Query as Query
     from rrm.records import Ranking as Ranking
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from rrm.records import Record as Record
     from rrm.records import Response as Response
     from rrm.records import StepLabels as StepLabels
+    from rrm.records import TermEdit as TermEdit
     from rrm.report import Report as Report
     from rrm.roles import Asking as Asking
     from rrm.roles import Assistant as Assistant

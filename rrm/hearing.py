@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rrm.asking import Helper, Helpers, Wave, ask_all
 from rrm.errors import ComponentError, Unfinished
-from rrm.node import Node, published
+from rrm.node import Node, published, terms_of
 from rrm.records import FEEDBACK, Case, Exhibit, Feedback, GateResult
 from rrm.roles import Judged, Known, Room, Task
 from rrm.seed import Seed
@@ -69,7 +69,9 @@ class Hearing:
         node, place = self.node, {case.id: i for i, case in enumerate(cases)}
         done: dict[int, Feedback] = self.store.read(self.key, f"{stream}/feedback", FEEDBACK)
         waiting = [case for i, case in enumerate(cases) if i not in done]
-        user = node.evaluator.heard_in(Room(self.store.folder, self.key, known(node, self.store)))
+        user = node.evaluator.heard_in(
+            Room(self.store.folder, self.key, known(node, self.store), terms_of(node, self.store))
+        )
         if waiting:
             told = len(done)
             with self.clock("judge"):

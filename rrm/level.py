@@ -15,7 +15,7 @@ from rrm.exam import baselines, exam
 from rrm.gate import stand_at_gate
 from rrm.given import given
 from rrm.hearing import Hearing, Watch, serving
-from rrm.node import Node, Published, load, prepared, published, save
+from rrm.node import Node, Published, load, prepared, published, save, terms_of
 from rrm.plan import Spot
 from rrm.records import Case, Exam, GateResult, Item, Response
 from rrm.roles import Assistant, Judged, RewardModel, SoFar, Turn
@@ -112,7 +112,7 @@ class Level:
                 )
         self.watch("policy", turn.number, turn.of)
         with self._clock("policy"), told_of(f"{node.name}, round {turn.number}, cast.policy"):
-            aim = objective(reward, node.terms, turn, node.task)
+            aim = objective(reward, terms_of(node, self.store, turn.number + 1), turn, node.task)
             better = node.policy.improve(agent, node.task, aim, turn=turn, seed=seed.at("policy"))
         with self._clock("save"):
             done = Published(better, reward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from rrm.exchange.imported import Source
 from rrm.plan import Effort, Gate, Spot
-from rrm.records import Exhibit, Query
+from rrm.records import FEEDBACK, Exhibit, Feedback, Query
 from rrm.roles import (
     Assistant,
     Evaluator,
@@ -24,7 +25,7 @@ from rrm.roles import (
 )
 from rrm.seed import Seed
 from rrm.store import Store
-from rrm.training.objective import objective
+from rrm.training.objective import edited, objective
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,23 @@ def load(node: Node, store: Store, moment: str, blank: Assistant, turn: Turn) ->
     """What was saved of a node at that moment, read into an agent that is prepared."""
     folder = store.check_agent(node.key, moment)
     reward = node.reward.load(folder / "reward", task=node.task, assistant=blank)
-    aim = objective(reward, node.terms, turn, node.task)
+    rounds = int(moment.removeprefix("round-")) + 1 if moment.startswith("round-") else None
+    aim = objective(reward, terms_of(node, store, rounds), turn, node.task)
     agent = node.policy.load(folder / "assistant", task=node.task, assistant=blank, reward=aim)
     return Published(agent, reward)
+
+
+def terms_of(node: Node, store: Store, rounds: int | None = None) -> Sequence[GivenTerm]:
+    """The given terms as they stand after so many rounds (None: after all that are recorded): with a person's edits."""
+    if not node.terms:
+        return ()
+    done = sorted(int(s.partition("/")[0]) for s in store.streams(node.key) if re.fullmatch(r"[0-9]+/feedback", s))
+    said: list[Feedback] = []
+    for number in done:
+        if rounds is None or number < rounds:
+            heard: dict[int, Feedback] = store.read(node.key, f"{number}/feedback", FEEDBACK)
+            said += [heard[place] for place in sorted(heard)]
+    return edited(node.terms, said, node.task)
 
 
 def save(what: Published, folder: Path) -> None:

@@ -246,6 +246,40 @@ class Advantages(_OfSteps):
         return self.values
 
 
+class Mask(_OfSteps):
+    """Which parts of one answer mattered, words or steps, from its first; None: no opinion. And whether those that
+    did spoke for it."""
+
+    kind: Literal["mask"] = "mask"
+    of: Literal["words", "steps"] = "words"
+    """Words are what stands between blanks."""
+    marks: tuple[bool | None, ...] = Field(min_length=1)
+    good: float | None = Field(default=None, ge=0, le=1)
+    """Whether the parts that mattered made the answer better (1) or worse (0); None: not said."""
+
+    @property
+    def opinions(self) -> Sequence[object]:
+        return self.marks
+
+
+class TermEdit(_Feedback):
+    """A known part of the reward, edited: what it counts for, or what it says. From the next time on that the agent is
+    trained, it is as it says here; of several edits of one term, the last counts."""
+
+    kind: Literal["term"] = "term"
+    term: int = Field(ge=0)
+    """Which of the node's given terms, from 0: those of the task come first."""
+    use: str
+    """What it is called."""
+    weight: float
+    settings: dict[str, str | bool | int | float] = {}
+    """Those of its settings that are other than before."""
+
+    @property
+    def comparisons(self) -> int:
+        return 0
+
+
 class Advice(_Feedback):
     """Words to whoever trains the agent. Kept for readers; no reward model learns from it."""
 
@@ -279,6 +313,8 @@ Feedback = Annotated[
     | ActionLabels
     | ActionValues
     | Advantages
+    | Mask
+    | TermEdit
     | Advice
     | Abstention,
     Field(discriminator="kind"),

@@ -264,6 +264,8 @@ class Room(NamedTuple):
     """Of the node under which what is said is recorded."""
     helpers: Mapping[str, Known]
     """By subtask, who speaks in the exhibits."""
+    terms: Sequence[GivenTerm] = ()
+    """The known parts of the reward, as they stand now."""
 
 
 class Seat(NamedTuple):

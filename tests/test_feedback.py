@@ -31,6 +31,7 @@ from rrm import (
     Task,
     Turn,
 )
+from rrm.records import FEEDBACK
 from rrm.registry import ASSISTANTS, REWARD_TRAINERS
 from rrm.training.choice_table import ROW, ChoiceTable
 from rrm.training.feedback import choices, favourite
@@ -310,6 +311,27 @@ def in_order(rewards: np.ndarray[Any, Any]) -> tuple[int, int]:
     """How many of an item's pairs of answers stand in the planted order, of how many."""
     right = [row[i] > row[j] for row in rewards for i in range(5) for j in range(i + 1, 5)]
     return sum(map(bool, right)), len(right)
+
+
+def test_what_did_not_matter_may_be_left_out_and_what_did_speaks_for_the_answer() -> None:
+    mask = {"kind": "mask", "case": "", "evaluator": "x", "marks": (None, True, False, True, False)}
+    here = case("he  did not see it", "no")
+    idle = [(("he  did not see it", "he did see it"), (0.5, 0.5), 0.25),
+            (("he  did not see it", "he did not see"), (0.5, 0.5), 0.25)]  # fmt: skip
+    assert choices(here, FEEDBACK.validate_python(mask), tie_weight=0.5) == idle
+    good = choices(here, FEEDBACK.validate_python({**mask, "good": 0.75}), tie_weight=0.5)
+    assert good == [*idle, (("he  did not see it", "he not it"), (0.75, 0.25), 1.0)]
+    only = FEEDBACK.validate_python({**mask, "marks": (True,), "response": 1, "good": 0})
+    assert choices(here, only) == [(("no", None), (0, 1), 1.0)], "without it, there is nothing"
+
+
+def test_of_steps_those_that_did_not_matter_brought_nothing() -> None:
+    mask = {"kind": "mask", "case": "", "evaluator": "x", "of": "steps", "marks": (None, True, False)}
+    here = case("URD")
+    assert choices(here, FEEDBACK.validate_python(mask), moves="UDLR") == [(("URD", "UR"), (0.5, 0.5), 1.0)]
+    good = choices(here, FEEDBACK.validate_python({**mask, "good": 1}), moves="UDLR")
+    assert good == [(("UR", "U"), (1, 0), 1.0), (("URD", "UR"), (0.5, 0.5), 1.0)]
+    assert choices(here, FEEDBACK.validate_python(mask)) == [], "of answers without steps nothing"
 
 
 @pytest.mark.parametrize("kind", [*KINDS[:-1], "all"])

@@ -20,14 +20,18 @@ from conftest import NODES, Rrm
 from desks import close_all, desk_at, sheets
 
 from rrm import Case, Exhibit, Item, Query, Report, Response, Store, Study, build
+from rrm.assemble import assemble
 from rrm.desk import Desk, place_of
 from rrm.desk.raters import OWNER
 from rrm.desk.sheet import sheet_of
 from rrm.errors import Unfinished
 from rrm.inert import inert
+from rrm.node import published
 from rrm.raters.watch import Watch
-from rrm.records import FEEDBACK
+from rrm.records import FEEDBACK, Arm, Exam
+from rrm.registry import TASKS
 from rrm.roles import Known
+from rrm.seed import Seed
 from rrm.testing import HOSTILE
 from rrm.web.app import application, server
 from rrm.web.drill import Drill
@@ -255,6 +259,82 @@ def test_weights_are_taken_of_a_whole_round_and_kept(tmp_path: Path) -> None:
     assert len(merged) == 8
     compared = [f.first_better for f in merged if f.kind == "preference"]
     assert all(p < 0.2 or p > 0.8 for p in compared), "two of three would be a third, or two"
+
+
+EVEN = r"\d*[02468]"
+TERMS = UNGATED.replace('"people"', '{ use = "people", kinds = ["term", "preference"] }').replace(
+    'policy    =', 'terms = [{ use = "length" }, { use = "pattern", weight = 0 }]\npolicy    ='
+).replace("n = 4", "n = 32").partition("[node.total]")[0]  # fmt: skip
+
+
+def test_a_person_edits_what_is_paid_for_and_the_agent_is_trained_on_that(tmp_path: Path) -> None:
+    even = {}
+    for edits in (False, True):
+        plan, out = tmp_path / "people.toml", tmp_path / f"out-{edits}"
+        plan.write_text(TERMS)
+        with pytest.raises(Unfinished):
+            build.run(Study.load(plan), Store(out), workers=1)
+        desk = desk_at(place_of(out))
+        served = Served(desk, names=("ann",))
+        try:
+            page, ann = served.browser("ann"), served.script("ann")
+            text = page.get("/").text
+            fields = {**proof_in(text), "term": "1", "weight": "50", "set-pattern": EVEN}
+            assert "What should be paid for?" in text
+            if edits:
+                told = page.post("/judge", data={**fields, "set-pattern": "["}).text
+                assert "Not kept: &#39;pattern&#39;, pattern: " in told
+                assert "is not a regular expression" in told
+                assert "Not kept" not in page.post("/judge", data=fields).text
+            while (answer := ann.get("/api/case")).status_code == 200:
+                given = answer.json()
+                skip = {"case": given["case"], "kind": "preference", "first_better": 0.5}
+                assert ann.post("/api/feedback", json=skip).status_code == 201
+        finally:
+            served.close()
+            close_all()
+        build.run(Study.load(plan), Store(out), workers=1)
+        store = Store(out, create=False)
+        (arm,) = store.read("study", "arms", Arm).values()
+        node = assemble(Study.load(plan).arms[0].plan)["block"]
+        assert arm.nodes["block"] == node.key
+        exam = [e for e in store.read(node.key, "exam", Exam).values() if e.moment == "round-0"][-1]
+        even[edits] = sum(int(answer) % 2 == 0 for answer in exam.answers), len(exam.answers)
+        again = published(node, store).assistant
+        items = [Item(task="column-sum", prompt=prompt) for prompt in exam.prompts]
+        seeds = [Seed(0).at(i) for i in range(len(items))]
+        said = [texts[0] for texts in again.respond(items, seeds=seeds)]
+        assert (sum(int(text) % 2 == 0 for text in said) == len(said)) is edits, "what is read back has the edit too"
+        if edits:
+            recorded = list(store.read(node.key, "0/feedback", FEEDBACK).values())
+            expected = {"term": 1, "use": "pattern", "weight": 50.0, "settings": {"pattern": EVEN}}
+            found = recorded[0].model_dump()
+            assert {k: found[k] for k in expected} == expected
+    assert even[True] == (40, 40)
+    assert even[False][0] < 32, "of 40 about a half"
+
+
+def test_a_mask_is_made_by_the_form(tmp_path: Path) -> None:
+    desk = desk_at(tmp_path / "desk.sqlite")
+    task = TASKS.build("column-sum", {"length": 4})
+    item = Item(task="column-sum", prompt="Add up: 1 2 3 4")
+    responses = tuple(Response(item=item.id, text=text) for text in ("it is ten", "11"))
+    case = Case(item=item, responses=responses, place="0/0")
+    desk.tray.put(KEY, "0", [sheet_of(task, case, node="n", level=0, helpers={}, kinds=["mask", "preference"])])
+    served = Served(desk, names=("ann",))
+    try:
+        page = served.browser("ann")
+        text = page.get("/").text
+        assert text.count('data-kind="mask"') == 1, "of one word nothing can be marked"
+        fields = {**proof_in(text), "part-2": "1", "good": "better"}
+        none = {name: value for name, value in fields.items() if name != "part-2"}
+        assert "mark at least one" in page.post("/judge", data=none).text
+        assert "Not kept" not in page.post("/judge", data=fields).text
+        ((found,),) = desk.tray.collect(KEY, "0").values()
+        assert (found.kind, found.response, found.marks, found.good) == ("mask", 0, (False, False, True), 1.0)
+    finally:
+        served.close()
+        close_all()
 
 
 # -- the interface ----------------------------------------------------------------------------------------------------

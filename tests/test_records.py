@@ -69,6 +69,17 @@ KINDS = {
     "ActionLabels": {"labels": st.lists(TEXT, min_size=1, max_size=4).map(tuple)},
     "ActionValues": {"values": OPINIONS, "scale": st.floats(0.1, 10)},
     "Advantages": {"values": OPINIONS, "scale": st.floats(0.1, 10)},
+    "Mask": {
+        "of": st.sampled_from(["words", "steps"]),
+        "marks": st.lists(st.none() | st.booleans(), min_size=1, max_size=4).map(tuple),
+        "good": st.none() | UNIT,
+    },
+    "TermEdit": {
+        "term": st.integers(0, 9),
+        "use": TEXT,
+        "weight": st.floats(-9, 9),
+        "settings": st.dictionaries(TEXT, TEXT | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9), max_size=2),
+    },
     "Advice": {"text": TEXT},
     "Abstention": {"reason": TEXT},
 }

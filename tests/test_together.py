@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from rrm import Case, Item, Response
-from rrm.desk.sheet import Sheet, ShownAnswer
+from rrm.desk.sheet import Sheet, ShownAnswer, ShownTerm
 from rrm.desk.together import together
 from rrm.desk.verdict import understood
 from rrm.errors import Refused
@@ -164,12 +164,17 @@ def test_weights_do_not_depend_on_the_order_and_know_every_kind() -> None:
 
 KINDS = (
     "preference", "ranking", "rating", "approval", "demonstration", "correction", "step-labels", "action-labels",
-    "action-values", "advantages", "advice",
+    "action-values", "advantages", "mask", "term", "advice",
 )  # fmt: skip
 
 
 def laid(answers: int, **given: Any) -> Sheet:
-    shown = tuple(ShownAnswer(name="ABC"[i], blocks=(), text=f"so {i}") for i in range(answers))
+    shown = tuple(
+        ShownAnswer(name="ABC"[i], blocks=(), text=f"so {i}", words=() if given.get("steps") else ("so", str(i)))
+        for i in range(answers)
+    )
+    terms = (ShownTerm(use="pattern", weight=1.0, settings={"pattern": ".*"}),)
+    given = {"terms": terms, **given}
     return Sheet(case="0" * 16, place="0/0", node="n", level=0, item=(), answers=shown, kinds=KINDS, **given)
 
 
@@ -202,12 +207,48 @@ def test_what_the_desk_knows_nobody_says_of_themselves() -> None:
         (2, {"kind": "step-labels", "labels": [1]}, "steps are judged of the only answer"),
         (1, {"kind": "action-labels", "labels": ["X"]}, "each is one of U R, or empty"),
         (1, {"kind": "action-values", "values": [float("nan")]}, "values"),
+        (1, {"kind": "mask", "marks": [True]}, "of: steps are marked here"),
+        (1, {"kind": "mask", "of": "steps", "marks": [False, None]}, "mark at least one"),
+        (1, {"kind": "mask", "of": "steps", "marks": [None, True]}, "steps that can be judged here are [0, 2]"),
+        (1, {"kind": "term", "term": 1, "use": "pattern", "weight": 1}, "they are 0 to 0"),
+        (1, {"kind": "term", "term": 0, "use": "length", "weight": 1}, "this one is 'pattern'"),
+        (1, {"kind": "term", "term": 0, "use": "pattern", "weight": 2e6}, "a number from -1000000 to 1000000"),
+        (1, {"kind": "term", "term": 0, "use": "pattern", "weight": 1}, "nothing of it is changed"),
+        (
+            1,
+            {"kind": "term", "term": 0, "use": "pattern", "weight": 2, "settings": {"x": "1"}},
+            "pattern can be edited",
+        ),
     ],
 )
 def test_what_was_not_shown_cannot_be_spoken_of(answers: int, posted: dict[str, Any], why: str) -> None:
     with pytest.raises(Refused) as told:
         understand(laid(answers, moves=("U", "R"), steps=(0, 2), taken=("U", "R")), **posted)
     assert why in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("posted", "why"),
+    [
+        ({"marks": [True, False], "response": 2}, "answers are 0 to 1"),
+        ({"marks": [True, False, False]}, "this answer has 2 words"),
+        ({"marks": [True], "of": "steps"}, "words are marked here"),
+    ],
+)
+def test_words_are_marked_of_what_has_words(posted: dict[str, Any], why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        understand(laid(2), kind="mask", **posted)
+
+
+def test_masks_and_edits_are_merged() -> None:
+    masks = [{"kind": "mask", "marks": m, "good": g} for m, g in (((1, 0, 0), 1), ((1, 1, 0), None), ((0, 0), 0))]
+    assert merged(*masks) == {"kind": "mask", "response": 0, "of": "words", "marks": (1, 0, 0), "good": 0.5}
+    edits = [
+        {"kind": "term", "term": t, "use": "pattern", "weight": w, "settings": s}
+        for t, w, s in ((0, 1.0, {"pattern": "a"}), (0, 2.0, {}), (1, 9.0, {}))
+    ]
+    expected = {"kind": "term", "term": 0, "use": "pattern", "weight": 1.5, "settings": {"pattern": "a"}}
+    assert merged(*edits) == expected
 
 
 def test_at_gates_answers_are_compared_whatever_the_plan_asks_for() -> None:

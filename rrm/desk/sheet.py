@@ -12,7 +12,7 @@ from rrm.drawn import drawn
 from rrm.errors import ComponentError
 from rrm.inert import inert
 from rrm.records import Case, Exhibit, Record
-from rrm.roles import Known, Task
+from rrm.roles import GivenTerm, Known, Task
 
 Kind: TypeAlias = Literal[
     "preference",
@@ -25,9 +25,14 @@ Kind: TypeAlias = Literal[
     "action-labels",
     "action-values",
     "advantages",
+    "mask",
+    "term",
     "advice",
 ]
 """The kinds of feedback that can be asked for; nobody is ever kept from saying that they cannot tell."""
+
+WORDS = 300
+"""An answer of more words is not marked word by word."""
 
 LONG = 20_000
 """So many characters of an item or an answer are shown."""
@@ -73,6 +78,18 @@ class ShownAnswer(Record):
     blocks: tuple[dict[str, JsonValue], ...]
     text: str = ""
     """Its whole text, for whoever mends it; empty where it is too long to be shown whole."""
+    words: tuple[str, ...] = ()
+    """Its words, for whoever marks them; none where it is only one, or too many."""
+
+
+class ShownTerm(Record):
+    """A known part of the reward, that may be edited."""
+
+    use: str
+    """Its name."""
+    weight: float
+    settings: Mapping[str, str | bool | int | float]
+    """What it says, as it stands now; what is no plain value is left out."""
 
 
 class Sheet(Record):
@@ -93,6 +110,8 @@ class Sheet(Record):
     """Which steps of the first answer may be judged, from 0; those that helpers point to come first."""
     taken: tuple[str, ...] = ()
     """What was done at each of these."""
+    terms: tuple[ShownTerm, ...] = ()
+    """The known parts of the reward, in order."""
     folded: bool = True
     """Whether exhibits are shut until somebody opens them."""
     limit: float | None = None
@@ -109,6 +128,7 @@ def sheet_of(
     kinds: Sequence[Kind],
     folded: bool = True,
     limit: float | None = None,
+    terms: Sequence[GivenTerm] = (),
 ) -> Sheet:
     """A case as a person is shown it. Raises ComponentError if the task cannot show it."""
     pointed, others = task.judgeable(case) if len(case.responses) == 1 else ((), ())
@@ -121,7 +141,12 @@ def sheet_of(
         level=level,
         item=_blocks(task, case, None),
         answers=tuple(
-            ShownAnswer(name=name_of(i), blocks=_blocks(task, case, r.text), text=_whole(r.text))
+            ShownAnswer(
+                name=name_of(i),
+                blocks=_blocks(task, case, r.text),
+                text=_whole(r.text),
+                words=_words(r.text) if "mask" in kinds and not steps else (),
+            )
             for i, r in enumerate(case.responses)
         ),
         exhibits=tuple(shown_exhibit(e, case, helpers) for e in case.exhibits),
@@ -129,6 +154,7 @@ def sheet_of(
         moves=moves,
         steps=steps,
         taken=tuple(first[t] for t in steps),
+        terms=tuple(_term(term) for term in terms) if "term" in kinds else (),
         folded=folded,
         limit=limit,
     )
@@ -150,14 +176,18 @@ def natural(task: Task, case: Case) -> list[Kind]:
     return ["rating", *steps]
 
 
-def possible(kind: Kind, task: Task, case: Case) -> bool:
-    """Whether that kind can be said of the case at all."""
+def possible(kind: Kind, task: Task, case: Case, terms: Sequence[GivenTerm] = ()) -> bool:
+    """Whether that kind can be said of the case at all, and of these known parts of the reward."""
     count = len(case.responses)
+    if kind == "term":
+        return bool(terms)
+    if kind == "mask" and not task.moves(case.item):  # a finite set has no answer that lacks a word
+        return task.answers(case.item) is None and any(_words(r.text) for r in case.responses)
     if kind == "preference":
         return count == 2
     if kind == "ranking":
         return count > 1
-    if kind in ("step-labels", "action-labels", "action-values", "advantages"):
+    if kind in ("step-labels", "action-labels", "action-values", "advantages", "mask"):
         return count == 1 and bool(task.moves(case.item)) and any(task.judgeable(case))
     return True
 
@@ -176,6 +206,17 @@ def _show(task: Task, case: Case, text: str | None) -> Sequence[Block]:
 def _whole(text: str) -> str:
     shown = inert(text, LONG)
     return shown if len(text) <= LONG else ""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = text.split()
+    return tuple(inert(word, 200) for word in words) if 1 < len(words) <= WORDS else ()
+
+
+def _term(given: GivenTerm) -> ShownTerm:
+    settings = given.term.settings.model_dump(mode="json")
+    plain = {inert(k, 80): v for k, v in settings.items() if isinstance(v, str | bool | int | float)}
+    return ShownTerm(use=inert(given.term.name(), 200), weight=given.weight, settings=plain)
 
 
 def shown_exhibit(exhibit: Exhibit, case: Case, helpers: Mapping[str, Known]) -> ShownExhibit:

@@ -14,10 +14,12 @@ from rrm.records import (
     Approval,
     Case,
     Feedback,
+    Mask,
     Preference,
     Ranking,
     Rating,
     StepLabels,
+    TermEdit,
 )
 
 Weigh = Callable[[Feedback], float]
@@ -75,10 +77,33 @@ def _merged(
                 [([None if v is None else v / f.scale for v in f.values], w) for f, w in each], _mean, None
             )
             return type(first), {"values": values}
+        case Mask():
+            return Mask, _mask(each)
+        case TermEdit():
+            term, use = _most([((f.term, f.use), w) for f, w in each])
+            same = [(f, w) for f, w in each if (f.term, f.use) == (term, use)]
+            names = sorted({name for f, _ in same for name in f.settings})
+            settings = {n: _most([(f.settings[n], w) for f, w in same if n in f.settings]) for n in names}
+            weight = _mean([(f.weight, w) for f, w in same])
+            return TermEdit, {"term": term, "use": use, "weight": weight, "settings": settings}
         case ActionLabels():
             return ActionLabels, {"labels": _by_step([(f.labels, w) for f, w in each], _most, "")}
     best = max(each, key=lambda one: sum(w for f, w in each if _content(f) == _content(one[0])))[0]
     return type(best), _content(best)
+
+
+def _mask(each: Sequence[tuple[Mask, float]]) -> dict[str, Any]:
+    """Of the answer that most speak of: what at least half of them mark."""
+    response, of = _most([((f.response, f.of), w) for f, w in each])
+    same = [(f, w) for f, w in each if (f.response, f.of) == (response, of)]
+    marks = _by_step([([None if m is None else float(m) for m in f.marks], w) for f, w in same], _mean, None)
+    told = [(f.good, w) for f, w in same if f.good is not None]
+    return {
+        "response": response,
+        "of": of,
+        "marks": tuple(None if m is None else m >= 0.5 for m in marks),
+        "good": _mean(told) if told else None,
+    }
 
 
 def _content(feedback: Feedback) -> dict[str, Any]:

@@ -21,14 +21,19 @@ from rrm.records import (
     Correction,
     Demonstration,
     Feedback,
+    Mask,
     Preference,
     Ranking,
     Rating,
     StepLabels,
+    TermEdit,
 )
 
 WORDS = 20_000
 """So many characters a demonstration, a correction or an advice may have."""
+
+MOST = 10**6
+"""No weight is larger."""
 
 _OWN = {"case", "evaluator", "seconds", "seen", "work"}
 """Known at the desk: nobody says them of themselves."""
@@ -69,6 +74,10 @@ def _check(sheet: Sheet, feedback: Feedback) -> None:
             _need(allowed, f"labels: each is one of {' '.join(sheet.moves)}, or empty for no opinion")
         case ActionValues(values=said) | Advantages(values=said):
             _check_steps(sheet, feedback.response, said)
+        case Mask():
+            _check_mask(sheet, feedback)
+        case TermEdit():
+            _check_term(sheet, feedback)
         case Rating(response=at) | Approval(response=at):
             _need(at < count, f"response: answers are 0 to {count - 1}")
         case Correction(response=at, text=text):
@@ -86,6 +95,33 @@ def _check_steps(sheet: Sheet, response: int, said: Sequence[object]) -> None:
     _need(response == 0 and len(sheet.answers) == 1, "response: steps are judged of the only answer, 0")
     _need(bool(opinions), "there is no opinion on any step in it; or abstain")
     _need(set(opinions) <= set(sheet.steps), f"steps that can be judged here are {list(sheet.steps)}, counted from 0")
+
+
+def _check_mask(sheet: Sheet, mask: Mask) -> None:
+    _need(
+        mask.of == ("steps" if sheet.steps else "words"), f"of: {'steps' if sheet.steps else 'words'} are marked here"
+    )
+    _need(any(mask.marks), "marks: mark at least one; or abstain")
+    if mask.of == "steps":
+        _check_steps(sheet, mask.response, mask.marks)
+        return
+    _need(mask.response < len(sheet.answers), f"response: answers are 0 to {len(sheet.answers) - 1}")
+    words = sheet.answers[mask.response].words
+    _need(bool(words), "response: the words of this answer cannot be marked")
+    _need(len(mask.marks) <= len(words), f"marks: this answer has {len(words)} words")
+
+
+def _check_term(sheet: Sheet, edit: TermEdit) -> None:
+    """Whether its settings make a term is for whoever knows the terms."""
+    _need(edit.term < len(sheet.terms), f"term: they are 0 to {len(sheet.terms) - 1}")
+    shown = sheet.terms[edit.term]
+    _need(edit.use == shown.use, f"use: this one is {shown.use!r}")
+    _need(abs(edit.weight) <= MOST, f"weight: a number from {-MOST} to {MOST}")
+    for name, value in edit.settings.items():
+        _need(name in shown.settings, f"settings: {', '.join(shown.settings) or 'none'} can be edited")
+        _need(not isinstance(value, str) or (len(value) <= WORDS and _is_text(value)), f"settings: {name} is no text")
+    changed = {k: v for k, v in edit.settings.items() if v != shown.settings[k]}
+    _need(bool(changed) or edit.weight != shown.weight, "term: nothing of it is changed; change it, or abstain")
 
 
 def _check_text(text: str) -> None:

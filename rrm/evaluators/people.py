@@ -17,7 +17,7 @@ from rrm.errors import PlanError
 from rrm.evaluators import _gold
 from rrm.raters.weights import UNKNOWN, weights
 from rrm.records import Case, Feedback
-from rrm.roles import Evaluator, Room, Seat, Task
+from rrm.roles import Evaluator, GivenTerm, Room, Seat, Task
 from rrm.seed import Seed
 
 DESK = "RRM_DESK"
@@ -166,13 +166,14 @@ class People(Evaluator):
             node=self._node,
             level=self._level,
             helpers=room.helpers,
-            kinds=self._kinds(task, case),
+            kinds=self._kinds(task, case, room.terms),
             folded=self.settings.folded,
             limit=self.settings.limit,
+            terms=room.terms,
         )
 
-    def _kinds(self, task: Task, case: Case) -> list[Kind]:
-        chosen = [kind for kind in self.settings.kinds if possible(kind, task, case)]
+    def _kinds(self, task: Task, case: Case, terms: Sequence[GivenTerm] = ()) -> list[Kind]:
+        chosen = [kind for kind in self.settings.kinds if possible(kind, task, case, terms)]
         return chosen if chosen and not _is_checking(case) else natural(task, case)
 
 

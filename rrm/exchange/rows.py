@@ -23,6 +23,7 @@ from rrm.records import (
     Correction,
     Exhibit,
     Feedback,
+    Mask,
     Preference,
     Ranking,
     Rating,
@@ -49,7 +50,7 @@ COLUMNS: Mapping[str, Kind] = {
 }  # fmt: skip
 """The columns of the table of feedback, in order."""
 
-ONE = (Rating, Approval, Correction, StepLabels, ActionLabels, ActionValues, Advantages)
+ONE = (Rating, Approval, Correction, StepLabels, ActionLabels, ActionValues, Advantages, Mask)
 """Kinds of feedback that speak of one answer of a case."""
 
 EXHIBITS: TypeAdapter[tuple[Exhibit, ...]] = TypeAdapter(tuple[Exhibit, ...])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rrm.measure import pairs_of
-from rrm.records import ActionValues, Advantages, Approval, Feedback, Preference, Ranking, Rating, StepLabels
+from rrm.records import ActionValues, Advantages, Approval, Feedback, Mask, Preference, Ranking, Rating, StepLabels
 
 
 def opinions(feedback: Feedback) -> dict[str, float]:
@@ -23,4 +23,6 @@ def opinions(feedback: Feedback) -> dict[str, float]:
             return {f"step {t}": float(label) for t, label in enumerate(labels) if label is not None}
         case ActionValues(values=values) | Advantages(values=values):
             return {f"step {t}": 0.5 + 0.5 * ((v > 0) - (v < 0)) for t, v in enumerate(values) if v is not None}
+        case Mask(marks=marks):
+            return {f"part {t}": float(mark) for t, mark in enumerate(marks) if mark is not None}
     return {}

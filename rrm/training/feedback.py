@@ -6,6 +6,10 @@ a ranking chooses, pair by pair, from higher and lower tiers; an approval, or a 
 an outside option whose reward is 0; a demonstration chooses from all that could have been answered; a correction
 prefers the mended answer to the first. Advice and abstentions choose nothing.
 
+A mask of what mattered is read as advice on what to look at is (EXPAND, Guan et al. 2021): what did not matter may be
+left out, so that the answer without it is as good; and where it is said that what mattered spoke for the answer, or
+against it, the answer with it is better, or worse, than without.
+
 What is said of single steps chooses between beginnings of answers, each worth what its own steps earn. What they share
 cancels, so that the one step is taught: an action label chooses among all actions that could have followed; an
 advantage compares the action taken with each of the others; a value, and a label of a step as good or bad, compare the
@@ -27,6 +31,7 @@ from rrm.records import (
     Correction,
     Demonstration,
     Feedback,
+    Mask,
     Preference,
     Ranking,
     Rating,
@@ -87,6 +92,10 @@ def choices(
                 for t, v in _opinions(texts[at], values)
                 for choice in _advantage(texts[at], t, _sigmoid(v / scale), moves)
             ]
+        case Mask(of="steps", response=at) if moves:
+            return _masked_steps(texts[at], feedback, tie_weight)
+        case Mask(of="words", response=at):
+            return _masked_words(texts[at], feedback, tie_weight)
         case Correction(text=better, response=at):
             return [_pair(better, texts[at], 1.0, tie_weight)] if better != texts[at] else []
         case Demonstration(text=shown):
@@ -139,8 +148,8 @@ def favourites(case: Case, feedback: Feedback) -> frozenset[str]:
     return frozenset() if only is None else frozenset({only})
 
 
-def _opinions(text: str, said: Sequence[T | None]) -> list[tuple[int, T]]:
-    """The steps of an answer that there is an opinion on, with the opinion."""
+def _opinions(text: Sequence[str], said: Sequence[T | None]) -> list[tuple[int, T]]:
+    """The steps, or words, of an answer that there is an opinion on, with the opinion."""
     return [(t, what) for t, (what, _) in enumerate(zip(said, text, strict=False)) if what is not None]
 
 
@@ -158,6 +167,35 @@ def _advantage(text: str, t: int, p: float, moves: Sequence[str]) -> list[Choice
     """Beside each other action, which together count as one choice: an advantage of 0 is even with their mean."""
     others = [move for move in moves if move != text[t]]
     return [Choice((text[: t + 1], text[:t] + move), (p, 1 - p), 1 / len(others)) for move in others]
+
+
+def _masked_steps(text: str, mask: Mask, tie_weight: float) -> list[Choice]:
+    """Each step for itself: one that did not matter brought nothing, one that did was good, or bad."""
+    found = []
+    for t, mattered in _opinions(text, mask.marks):
+        if not mattered:
+            found.append(_step(text, t, 0.5)._replace(weight=tie_weight))
+        elif mask.good is not None:
+            found.append(_step(text, t, mask.good))
+    return found
+
+
+def _masked_words(text: str, mask: Mask, tie_weight: float) -> list[Choice]:
+    """Each word that did not matter may be left out, all of them together counting as one choice; those that did stand
+    against the answer without any of them."""
+    words = text.split()
+    marked = {i for i, mattered in _opinions(words, mask.marks) if mattered}
+    idle = [i for i, mattered in _opinions(words, mask.marks) if not mattered]
+    whole = " ".join(words)
+    found = []
+    for i in idle:
+        less = " ".join(words[:i] + words[i + 1 :])
+        if less:
+            found.append(Choice((text, less), (0.5, 0.5), tie_weight / len(idle)))
+    rest = " ".join(word for i, word in enumerate(words) if i not in marked)
+    if mask.good is not None and marked and rest != whole:
+        found.append(Choice((text, rest or OUTSIDE), (mask.good, 1 - mask.good)))
+    return found
 
 
 def _sigmoid(x: float) -> float:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rrm.control import ControlTask, Lived, StepReward, StepTerm, replay
-from rrm.records import Item
+from rrm.errors import PlanError
+from rrm.records import Feedback, Item, TermEdit
 from rrm.roles import GivenTerm, RewardModel, RewardTerm, Scores, Task, Turn
 
 
@@ -59,6 +60,28 @@ class StepObjective(StepReward):
 
     def save(self, folder: Path) -> None:
         self._learnt.save(folder)
+
+
+def edited(terms: Sequence[GivenTerm], said: Iterable[Feedback], task: Task) -> list[GivenTerm]:
+    """The given terms as a person edited them. Raises PlanError if an edit fits no term, or makes an impossible one."""
+    found = list(terms)
+    for edit in said:
+        if not isinstance(edit, TermEdit):
+            continue
+        given = found[edit.term] if edit.term < len(found) else None
+        if given is None or given.term.name() != edit.use:
+            raise PlanError(
+                f"a recorded edit is of the term {edit.use!r}, number {edit.term}, and there is no such here"
+            )
+        term = given.term
+        if edit.settings:
+            try:
+                settings = type(term).Settings(**{**term.settings.model_dump(), **edit.settings})
+            except ValueError as error:
+                raise PlanError(f"a recorded edit of the term {edit.use!r} cannot be followed: {error}") from None
+            term = type(term)(settings).of(task)
+        found[edit.term] = given._replace(term=term, weight=edit.weight)
+    return found
 
 
 def objective(learnt: RewardModel, terms: Sequence[GivenTerm], turn: Turn, task: Task) -> RewardModel:

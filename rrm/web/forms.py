@@ -15,6 +15,9 @@ from rrm.inert import inert
 
 Form = Mapping[str, str]
 
+STEPS = 100
+"""So many steps have a field of their own."""
+
 SLIGHTLY = 0.75
 """The probability that an answer which is "slightly better" is better."""
 
@@ -31,7 +34,7 @@ def posted(form: Form, sheet: Sheet) -> dict[str, Any]:
     given: dict[str, Any] = {"kind": kind}
     if seconds := form.get("seconds"):
         given["seconds"] = _number(seconds, "seconds")
-    if kind in ("rating", "approval", "correction"):
+    if kind in ("rating", "approval", "correction", "mask"):
         given["response"] = int(_number(form.get("response", "0"), "response"))
     match kind:
         case "preference":
@@ -47,6 +50,10 @@ def posted(form: Form, sheet: Sheet) -> dict[str, Any]:
         case "step-labels" | "action-labels" | "action-values" | "advantages":
             content = _steps(form, sheet, kind)
             given["labels" if kind.endswith("labels") else "values"] = content
+        case "mask":
+            given.update(_mask(form, sheet))
+        case "term":
+            given.update(_term(form, sheet))
         case "abstention":
             given["reason"] = form.get("reason") or "cannot tell"
         case _:
@@ -80,6 +87,42 @@ def _steps(form: Form, sheet: Sheet, kind: str) -> list[Any]:
     if kind == "action-labels":
         return [said.get(t, "") for t in range(long)]
     return [_number(said[t], f"step {t + 1}") if said.get(t) else None for t in range(long)]
+
+
+def _mask(form: Form, sheet: Sheet) -> dict[str, Any]:
+    """What is not marked did not matter; of steps that were not shown there is no opinion."""
+    good = {"better": 1.0, "worse": 0.0}.get(form.get("good", ""))
+    if sheet.steps:
+        shown = set(sheet.steps[:STEPS])
+        marks = [f"part-{t}" in form if t in shown else None for t in range(max(shown) + 1)]
+        return {"of": "steps", "marks": marks, "good": good}
+    at = min(int(_number(form.get("response", "0"), "response")), len(sheet.answers) - 1)
+    count = len(sheet.answers[max(at, 0)].words)
+    return {"of": "words", "marks": [f"part-{i}" in form for i in range(count)] or [False], "good": good}
+
+
+def _term(form: Form, sheet: Sheet) -> dict[str, Any]:
+    """One term's weight, and those of its settings that are other than shown."""
+    at = int(_number(form.get("term", "0"), "term"))
+    if not 0 <= at < len(sheet.terms):
+        raise Refused(f"term: they are 0 to {len(sheet.terms) - 1}")
+    shown = sheet.terms[at]
+    settings: dict[str, Any] = {}
+    for name, value in shown.settings.items():
+        told = form.get(f"set-{name}", str(value)).replace("\r\n", "\n")
+        if told != str(value):
+            settings[name] = _like(value, told, name)
+    weight = _number(form.get("weight", ""), "weight")
+    weight = shown.weight if abs(weight - shown.weight) < 1e-10 else weight  # as it is shown
+    return {"term": at, "use": shown.use, "weight": weight, "settings": settings}
+
+
+def _like(value: object, told: str, name: str) -> object:
+    if isinstance(value, bool):
+        return told.strip().lower() in ("true", "yes", "on", "1")
+    if isinstance(value, int):
+        return int(_number(told, name))
+    return _number(told, name) if isinstance(value, float) else told
 
 
 def _number(text: str, what: str) -> float:

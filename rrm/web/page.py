@@ -34,6 +34,8 @@ TITLES = {
     "action-labels": "What should have been done?",
     "action-values": "What did each step bring?",
     "advantages": "How much better than its alternatives was each step?",
+    "mask": "What mattered?",
+    "term": "What should be paid for?",
     "advice": "What should be done differently?",
 }
 """What each kind of feedback asks."""

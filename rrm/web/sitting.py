@@ -8,10 +8,12 @@ from typing import Any
 
 from rrm.desk import Desk, Handed
 from rrm.desk.raters import Rater
-from rrm.desk.sheet import Sheet, ShownExhibit
+from rrm.desk.sheet import Sheet, ShownExhibit, ShownTerm
 from rrm.desk.verdict import understood
-from rrm.errors import Refused
-from rrm.records import Feedback
+from rrm.errors import Refused, RrmError
+from rrm.inert import inert
+from rrm.records import Feedback, TermEdit
+from rrm.registry import REWARD_TERMS
 
 
 def as_seen(handed: Handed) -> Sheet:
@@ -31,8 +33,22 @@ def judge(desk: Desk, rater: Rater, id: str, posted: Mapping[str, Any]) -> Feedb
     seen = handed.opened if sheet.folded else tuple(e.exhibit for e in sheet.exhibits)
     seconds = _seconds(posted.get("seconds"), time.time() - handed.began)
     feedback = understood(sheet, posted, rater=rater.name, seconds=seconds, seen=seen)
+    if isinstance(feedback, TermEdit):
+        _check_term(sheet.terms[feedback.term], feedback)
     desk.say(rater.id, id, feedback)
     return feedback
+
+
+def _check_term(shown: ShownTerm, edit: TermEdit) -> None:
+    """Raise Refused where no term has such settings: the run could not go on."""
+    if not edit.settings:
+        return
+    if edit.use not in REWARD_TERMS.names():
+        raise Refused(f"settings: of the term {edit.use!r} only the weight can be edited here")
+    try:
+        REWARD_TERMS.build(edit.use, {**shown.settings, **edit.settings})
+    except RrmError as error:
+        raise Refused(inert(str(error), 300)) from None
 
 
 def _seconds(told: object, passed: float) -> float:
