@@ -5,16 +5,20 @@ Skipped only where there is no Chromium: RRM_CHROMIUM names one, else it is look
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import STUDY
 from desks import close_all, desk_at
 from hostile import TEXTS, storable
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
@@ -23,12 +27,14 @@ from test_judge import KEY, PEOPLE, Served
 
 from rrm import Case, Exhibit, Item, Query, Report, Response, Store, Study, build
 from rrm.blocks import Code, Frames, Table, Text
+from rrm.conduct import conduct
 from rrm.desk import Desk, place_of
 from rrm.desk.sheet import Asked, Sheet, sheet_of, shown_exhibit
 from rrm.errors import Unfinished
-from rrm.records import FEEDBACK, Abstention
-from rrm.registry import TASKS
-from rrm.roles import Known
+from rrm.records import FEEDBACK, Abstention, Feedback
+from rrm.registry import REWARD_TERMS, TASKS
+from rrm.roles import GivenTerm, Known
+from rrm.trial.record import NODE, STREAM, TrialRecord
 from rrm.web.going_on import GoingOn
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -244,6 +250,110 @@ def test_a_person_drills_down_by_keys(browser: Browser, beside: Deep) -> None:  
         owner.context.close()
     finally:
         window.context.close()
+
+
+# -- what mattered ----------------------------------------------------------------------------------------------------
+
+
+def test_what_mattered_is_marked_by_keys(tmp_path: Path, browser: Browser) -> None:
+    desk = desk_at(tmp_path / "desk.sqlite")
+    item = Item(task="column-sum", prompt="Add up: 1 2 3 4")
+    answer = Response(item=item.id, text="it <b>is</b> \u202eten")
+    case = Case(item=item, responses=(answer,), place="0/0")
+    task = TASKS.build("column-sum", {"length": 4})
+    term = GivenTerm(REWARD_TERMS.build("pattern", {"pattern": "[0-9]+"}), 0.5)
+    shown = sheet_of(task, case, node="n", level=0, helpers={}, kinds=["mask", "term"], terms=[term])
+    again = case.model_copy(update={"place": "0/1"})
+    more = sheet_of(task, again, node="n", level=0, helpers={}, kinds=["mask", "term"], terms=[term])
+    desk.tray.put(KEY, "0", [shown, more])
+    served = Served(desk, names=("ann",))
+    window = Watched(browser, served)
+    try:
+        window.enter("ann")
+        one = window.case()
+        words = "[...document.querySelectorAll('.parts span')].map(e => e.textContent).join('|')"
+        assert window.look(words) == "it|<b>is</b>|‹U+202E›ten"
+        window.press("3", "2", "2", "g")
+        window.until_other_than(one)
+        two = window.case()
+        window.press("k")
+        window.until("document.activeElement.name == 'weight'")
+        window.press("Control+a", "2", ".", "5", "Control+Enter")
+        window.until_other_than(two)
+        assert window.wrong == []
+        mask, term_ = (said[0] for said in desk.tray.collect(KEY, "0").values())
+        assert (mask.marks, mask.good) == ((False, False, True), 1.0)
+        assert (term_.use, term_.weight, term_.settings) == ("pattern", 2.5, {})
+    finally:
+        window.context.close()
+        served.close()
+        close_all()
+
+
+# -- a trial ----------------------------------------------------------------------------------------------------------
+
+TRIAL = """
+[trial]
+arms = ["unassisted", "assisted", "misleading"]
+raters = 2
+cases = 6
+people = ["people"]
+"""
+TELLING = re.compile(r"assist|mislead|trial|\barms?\b", re.IGNORECASE)
+"""What would tell somebody who judges in which arm a case stands."""
+
+
+def test_two_people_do_a_blind_trial_by_keys(study: Path, tmp_path: Path, browser: Browser) -> None:
+    study.write_text(STUDY + TRIAL)
+    out = tmp_path / "out"
+    plan, store = Study.load(study), Store(out)
+    build.run(plan, store, workers=1)
+    with pytest.raises(Unfinished, match="12 of 12 judgements are still to be made, by 2 raters"):
+        conduct(plan, store)
+    (record,) = store.read(NODE, STREAM, TrialRecord).values()
+    asked = store.read(record.key, "trial/cases", Case)
+    arm_of = {asked[n].id: record.cells[cell].name for n, (_, _, cell) in enumerate(record.design)}
+    desk = desk_at(place_of(out))
+    served = Served(desk, GoingOn(desk, [sys.executable, "-m", "rrm", "run", str(out), "--quiet"], grace=0, every=0.05))
+    made: dict[str, set[str]] = {}
+    opened = 0
+    windows = {name: Watched(browser, served) for name in ("ann", "bob")}
+    try:
+        for name, window in windows.items():
+            window.enter(name)
+            for _ in range(6):
+                case = window.case()
+                arm = arm_of[case.rpartition("-")[2]]
+                assert not TELLING.search(window.page.content()), "the page tells nobody which arm it is"
+                made.setdefault(arm, set()).add(json.dumps(window.look(f"({MADE_OF})()")))
+                assert (window.page.locator("details.exhibit").count() > 0) is (arm != "unassisted")
+                person = Person(window)
+                person.open_one()
+                opened += person.opened
+                person.judge()
+            assert window.case() == "", "the other's cases are not theirs"
+        served.going.start()
+        windows["ann"].until("document.body.innerText.includes('All is judged')")
+        assert [w.wrong for w in windows.values()] == [[], []]
+    finally:
+        for window in windows.values():
+            window.context.close()
+        served.going.stop()
+        served.close()
+        close_all()
+    assert made["assisted"] == made["misleading"], "help and misleading help look the same"
+    (found,) = Report.from_store(Store(out, create=False)).to_json()["trial"]
+    assert (found["node"], found["planned"], found["judged"]) == ("total", 12, 12)
+    cells = {cell["name"]: cell for cell in found["cells"]}
+    assert list(cells) == ["unassisted", "assisted", "misleading"]
+    for rater in (0, 1):
+        assert Counter(record.cells[c].name for r, _, c in record.design if r == rater) == dict.fromkeys(cells, 2)
+    assert opened == 8
+    assert cells["assisted"]["opened"]["mean"] > 0
+    assert cells["misleading"]["uplift"] is not None
+    said: dict[int, Feedback] = Store(out, create=False).read(record.key, "trial/feedback", FEEDBACK)
+    assert [f.evaluator for _, f in sorted(said.items())] == ["ann"] * 6 + ["bob"] * 6
+    assert "What help is worth to a person" in (out / "report.html").read_text()
 
 
 # -- hostile text -----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from rrm.node import published
 from rrm.raters.watch import Watch
 from rrm.records import FEEDBACK, Arm, Exam
 from rrm.registry import TASKS
+from rrm.report.judges import agreement, judges
 from rrm.roles import Known
 from rrm.seed import Seed
 from rrm.testing import HOSTILE
@@ -249,6 +250,13 @@ def test_weights_are_taken_of_a_whole_round_and_kept(tmp_path: Path) -> None:
         assert [list(w) for w in kept] == [["0"], ["0"]]
         assert all(w["0"]["ann"] == w["0"]["bob"] > w["0"]["foe"] for w in kept)
         nodes = overseen(desk, Watch(desk))["nodes"]
+        key, node = next((n.key, n) for n in assemble(Study.load(plan).arms[0].plan).values())
+        everybody = judges(store, key, ["0"], node.task, desk)
+        assert list(everybody.said) == ["first, ann", "first, bob", "first, foe"]
+        assert len(judges(store, key, ["0"], node.task).said) == 1, "the record has but their common verdict"
+        found, count = agreement([everybody])
+        assert (count, found.n) == (3, 4)
+        assert found.mean < 0.1, "one of three always says the opposite"
         assert {tuple(sorted(n["weights"])) for n in nodes} == {("ann", "bob", "foe")}
         close_all()
         records.append(sorted(

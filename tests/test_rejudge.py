@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import STUDY, Rrm
 
+from rrm.figures import number
 from rrm.measure import kappa
 from rrm.records import (
     FEEDBACK,
@@ -25,6 +26,7 @@ from rrm.records import (
     Response,
 )
 from rrm.registry import TASKS
+from rrm.report.judges import Judged, agreement
 from rrm.report.second import opinions, second
 from rrm.store import Store
 
@@ -103,6 +105,44 @@ def test_both_are_held_against_the_truth(run: Path, rrm: Rrm) -> None:
     assert poor["block"]["second"]["right"]["high"] < 1
     assert poor["block"]["second"]["right"]["mean"] < poor["block"]["first"]["right"]["mean"]
     assert poor["block"]["agreement"]["mean"] < 0.95
+
+
+def test_alpha_is_of_all_who_ever_judged(run: Path, rrm: Rrm) -> None:
+    """Who says the same, and who says the opposite: two alike, then one against two."""
+    alike = told(rrm, run, "--by", "simulated", "--set", "budget=5")["total"]
+    assert (alike["judges"], alike["alpha"]["mean"]) == (2, 1)
+    parts = run.with_name("parts.py").as_posix() + ":Contrary"
+    three = told(rrm, run, "--by", parts, "--set", "budget=5")["total"]
+    assert three["judges"] == 3
+    assert three["alpha"]["low"] < three["alpha"]["mean"] < three["alpha"]["high"] < 0.2
+    again = told(rrm, run, "--by", "simulated", "--set", "budget=5")["total"]
+    assert again["alpha"] == three["alpha"], "whoever is asked, all are heard"
+    assert again["agreement"]["mean"] == 1
+    said = rrm("rejudge", run, "--by", "simulated", "--set", "budget=5").out
+    assert "alpha" in said
+    assert re.search(rf" 3 +{re.escape(number(three['alpha']['mean']))} \[", said)
+
+
+def test_alpha_of_rankings_counts_cases_and_not_pairs() -> None:
+    task, item = TASKS.build("column-sum", {"length": 4}), Item(task="column-sum", prompt="Add up: 1 2 3 4")
+    cases = [
+        Case(item=item, responses=tuple(Response(item=item.id, text=t) for t in ("9", "10", "11")), place=f"0/{i}")
+        for i in range(4)
+    ]
+    said = {
+        judge: {c.id: Ranking(case=c.id, evaluator=judge, tiers=tiers) for c, tiers in zip(cases, given, strict=True)}
+        for judge, given in (
+            ("a", (((0,), (1,), (2,)), ((2,), (1,), (0,)), ((1,), (0,), (2,)), ((0,), (2,), (1,)))),
+            ("b", (((0,), (1,), (2,)), ((2,), (1,), (0,)), ((1,), (0,), (2,)), ((1,), (2,), (0,)))),
+        )
+    }
+    found, count = agreement([Judged(task, {c.id: c for c in cases}, said)])
+    assert count == 2
+    assert found
+    assert found.n == 4
+    # by hand: of 12 pairs 3 differ, and of 24 marks 13 say the first: o = 6, e = 2 * 13 * 11 / 23
+    assert found.mean == pytest.approx(1 - 6 / (2 * 13 * 11 / 23))
+    assert agreement([Judged(task, {c.id: c for c in cases}, {"a": said["a"]})]) == (None, 1)
 
 
 def test_it_trains_nobody_and_reports_stay_as_they_are(run: Path, rrm: Rrm, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,9 @@ from rrm.cli.arguments import Arms, Json, RunFolder, results
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rrm.desk import Desk
     from rrm.rejudge import Again
+    from rrm.report.judges import Judged
     from rrm.store import Store
 
 
@@ -46,7 +49,9 @@ def rejudge(
 
     It sees the same items, answers and help. What it says is recorded apart and trains nobody; what it said before is
     not asked again. Agreement is over all pairs of answers that both judged (a tie agrees by half with anything else);
-    kappa is that beyond chance; right is how often each agrees with the truth, on the same cases.
+    kappa is that beyond chance. Alpha is Krippendorff's, of all who ever judged these cases: the first evaluator, and
+    every other that the run was put before; of several people, each. Right is how often each agrees with the truth, on
+    the same cases.
 
     Exit code 3: cases wait for a person; the same command goes on from there.
     """
@@ -60,17 +65,25 @@ def rejudge(
     arms = chosen(store, names=arm or (), seeds=seed or (), nodes=node or (), trust=trust)
     found = rejudged(store, arms, node or (), evaluator)
     told = {"use": by, **evaluator.settings.model_dump(mode="json")}
-    rows = _rows(store, found)
+    rows = _rows(store, found, os.environ.get("RRM_DESK"))
     if as_json:
         typer.echo(json.dumps({"schema": 1, "evaluator": told, "nodes": rows}, indent=1, allow_nan=False))
     else:
         _print(rows)
 
 
-def _rows(store: Store, found: Sequence[Again]) -> list[dict[str, Any]]:
+def _rows(store: Store, found: Sequence[Again], url: str | None) -> list[dict[str, Any]]:
     """One of each node and arm, over its seeds, lowest level first."""
+    from rrm.desk import Desk, place_of
     from rrm.report.second import over_seeds, second
 
+    place = url or (place_of(store.folder) if place_of(store.folder).exists() else None)
+    desk = Desk(place) if place else None
+    try:
+        every = {one.key: _everybody(store, one, desk) for one in found}
+    finally:
+        if desk:
+            desk.close()
     each = {one.key: second(store, one.node.key, one.key, one.streams, one.node.task) for one in found}
     groups: dict[tuple[str, str, str], list[Again]] = {}
     for one in sorted(found, key=lambda again: again.node.level):
@@ -84,9 +97,23 @@ def _rows(store: Store, found: Sequence[Again]) -> list[dict[str, Any]]:
             "setting": dict(group[0].arm.varied),
             "seeds": sorted({one.arm.seed for one in group}),
             **over_seeds([each[one.key] for one in group]),
+            **_alpha([every[one.key] for one in group]),
         }
         for (node, arm, _), group in groups.items()
     ]
+
+
+def _everybody(store: Store, one: Again, desk: Desk | None) -> Judged:
+    from rrm.report.judges import judges
+
+    return judges(store, one.node.key, one.streams, one.node.task, desk)
+
+
+def _alpha(runs: Sequence[Judged]) -> dict[str, Any]:
+    from rrm.report.judges import agreement
+
+    found, count = agreement(runs)
+    return {"alpha": None if found is None else found._asdict(), "judges": count}
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -98,7 +125,18 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
 
     console = results()
     table = Table(box=None, pad_edge=False)
-    for name in ("node", "arm", "seeds", "cases", "agreement", "kappa", "first right", "second right"):
+    for name in (
+        "node",
+        "arm",
+        "seeds",
+        "cases",
+        "agreement",
+        "kappa",
+        "judges",
+        "alpha",
+        "first right",
+        "second right",
+    ):
         table.add_column(name, justify="left" if name in ("node", "arm") else "right")
     for row in rows:
         setting = ", ".join(f"{key} {value}" for key, value in row["setting"].items())
@@ -109,6 +147,8 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
             f"{row['cases']:,}",
             _told(row["agreement"]),
             "–" if row["kappa"] is None else number(row["kappa"]),
+            str(row["judges"]),
+            _told(row["alpha"]),
             *(_told(row[which]["right"]) for which in ("first", "second")),
         ]
         table.add_row(*(Text(inert(cell, 200)) for cell in cells))
