@@ -197,6 +197,7 @@ def test_a_mistake_is_told_and_cannot_be_taken_back(tmp_path: Path) -> None:
         while (answer := ann.get("/api/case")).status_code == 200:
             given = answer.json()
             gold = desk.gold.case(given["case"])
+            assert given["sheet"]["place"] == "", "it would tell"
             shown = page.get("/").text
             assert "gold" not in shown.replace("The last one was a gold question", ""), "nobody sees which is one"
             kept = ann.post("/api/feedback", json={"case": given["case"], "kind": "preference", "first_better": 1})
@@ -261,8 +262,8 @@ def test_the_owner_sees_how_each_rater_works(tmp_path: Path) -> None:
         close_all()
 
 
-def test_agreement_is_shown_by_node_and_by_rater(tmp_path: Path) -> None:
-    desk = desk_at(tmp_path / "desk.sqlite")
+def test_agreement_is_shown_by_node_and_by_rater(where: Path | str) -> None:
+    desk = desk_at(where)
     desk.tray.put(KEY, "0", [sheet(case_of(i, "1", "0")) for i in range(60)], wanted=3)
     for name, of in (("ann", 2), ("bob", 2), ("eve", 3)):
         (rater,) = desk.register.invite([name])
@@ -275,7 +276,13 @@ def test_agreement_is_shown_by_node_and_by_rater(tmp_path: Path) -> None:
     (node,) = found["nodes"]
     assert node["agreement"]["n"] == 60
     assert node["agreement"]["low"] < node["agreement"]["mean"] < node["agreement"]["high"]
-    close_all()
+    assert node["weights"] == {}
+    for stream, weights in (("0", {"ann": 1.0}), ("1", {"ann": 2.0, "eve": 0.0})):
+        desk.ledger.weigh(KEY, stream, weights)
+    assert overseen(desk, _watch(desk))["nodes"][0]["weights"] == {"ann": 2.0, "eve": 0.0}, "the newest"
+    assert desk.ledger.of_node(KEY) == [], "the run has taken none yet"
+    desk.tray.collect(KEY, "0")
+    assert len(desk.ledger.of_node(KEY)) == 180
 
 
 # -- in a run ---------------------------------------------------------------------------------------------------------

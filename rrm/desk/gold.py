@@ -8,7 +8,7 @@ from math import floor
 from typing import Any, NamedTuple
 
 from pydantic import Field
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, update
 
 from rrm.desk.sheet import Sheet, name_of
 from rrm.desk.tables import GOLD, Database, cases, golds, leases, verdicts
@@ -95,17 +95,17 @@ class Golds:
                 }  # fmt: skip
                 twin = select(cases.c.seq).where(cases.c.id == case_id(key, gold.twin)).scalar_subquery()
                 seq = db.execute(insert(cases).values(row).returning(cases.c.seq)).scalar_one()
-                more = {"case": seq, "stream": stream, "rate": rate, "tell": tell, "body": gold.body}
+                more = {"case": seq, "node_key": key, "stream": stream, "rate": rate, "tell": tell, "body": gold.body}
                 db.execute(insert(golds).values(twin=twin, **more))
 
     def lies(self, key: str, stream: str) -> bool:
         """Whether those of a stream were laid down; if they were put away with an earlier plan, they are back then."""
-        there = select(golds.c.case).join(cases, _OWN).where(cases.c.node_key == key, golds.c.stream == stream)
+        there = select(golds.c.case).where(golds.c.node_key == key, golds.c.stream == stream)
         with self._db.writing() as db:
             found = db.execute(there.limit(1)).first() is not None
             if found:
-                own = and_(cases.c.node_key == key, cases.c.stream == GOLD, cases.c.closed)
-                db.execute(update(cases).where(own).values(closed=False))
+                own = select(golds.c.case).where(golds.c.node_key == key)
+                db.execute(update(cases).where(cases.c.seq.in_(own), cases.c.closed).values(closed=False))
             return found
 
     def case(self, id: str) -> Case | None:
@@ -122,43 +122,44 @@ class Golds:
         pace = self._pace(db, rater, case.node_key, case.stream)
         if pace is None:
             return None
-        had, judged = self._had(db, rater, case.node_key), self._judged(db, rater, case.node_key)
+        had, judged = self._had(db, rater, case.node_key), self._judged(db, rater, self._mixed(case.node_key))
         return self._fit(db, rater, case.node_key) if pace.after(had) <= judged else None
 
     def to_come(self, rater: int) -> int:
         """How many are to come to a rater among what waits for them now."""
-        waiting = and_(cases.c.closed.is_(False), cases.c.stream.in_(select(golds.c.stream)), ~_by(rater))
-        streams = select(cases.c.node_key, cases.c.stream, func.count()).where(waiting, cases.c.stream != GOLD)
         total = 0
         with self._db.reading() as db:
-            if db.execute(select(golds.c.case).limit(1)).first() is None:
-                return 0
-            for key, stream, wait in db.execute(streams.group_by(cases.c.node_key, cases.c.stream)).all():
-                if pace := self._pace(db, rater, key, stream):
-                    until = self._judged(db, rater, key) + wait
+            for key, stream in db.execute(select(golds.c.node_key, golds.c.stream).distinct()).all():
+                open_ = and_(cases.c.node_key == key, cases.c.stream == stream, cases.c.closed.is_(False))
+                waits = db.execute(select(func.count()).select_from(cases).where(open_)).scalar_one()
+                if waits and (pace := self._pace(db, rater, key, stream)):
+                    waits -= self._judged(db, rater, open_)
+                    until = self._judged(db, rater, self._mixed(key)) + waits
                     total += max(pace.before(until) - self._had(db, rater, key), 0)
         return total
 
     def _pace(self, db: Connection, rater: int, key: str, stream: str) -> Pace | None:
         """None where none is mixed into that stream."""
-        here = and_(cases.c.node_key == key, golds.c.stream == stream, cases.c.closed.is_(False))
-        found = db.execute(select(golds.c.rate).join(cases, _OWN).where(here).limit(1)).scalar()
+        here = and_(golds.c.node_key == key, golds.c.stream == stream)
+        found = db.execute(select(golds.c.rate).where(here).limit(1)).scalar()
         if found is None:
             return None
-        every = select(golds.c.body).join(cases, _OWN).where(cases.c.node_key == key).order_by(cases.c.seq)
+        every = select(golds.c.body).where(golds.c.node_key == key).order_by(golds.c.case)
         return Pace(found, f"{rater}/{db.execute(every.limit(1)).scalar_one()}")
 
     def _had(self, db: Connection, rater: int, key: str) -> int:
         """How many gold questions of a node a rater has, or had."""
-        wanted = select(func.count()).select_from(cases).where(cases.c.node_key == key, cases.c.stream == GOLD)
-        return db.execute(wanted.where(or_(_by(rater), _with(rater)))).scalar_one()
+        wanted = select(func.count()).select_from(golds).where(golds.c.node_key == key)
+        return db.execute(wanted.where(or_(_by(rater, golds.c.case), _with(rater)))).scalar_one()
 
-    def _judged(self, db: Connection, rater: int, key: str) -> int:
-        """How many cases of a node a rater judged where gold questions were mixed in."""
-        bearing = select(golds.c.stream).join(cases, _OWN).where(cases.c.node_key == key)
-        wanted = select(func.count()).select_from(verdicts.join(cases, cases.c.seq == verdicts.c.case))
-        own = and_(verdicts.c.rater == rater, cases.c.node_key == key, cases.c.stream.in_(bearing))
-        return db.execute(wanted.where(own)).scalar_one()
+    def _mixed(self, key: str) -> ColumnElement[bool]:
+        """That a case is of a node's streams into which gold questions are mixed."""
+        return and_(cases.c.node_key == key, cases.c.stream.in_(select(golds.c.stream).where(golds.c.node_key == key)))
+
+    def _judged(self, db: Connection, rater: int, which: ColumnElement[bool]) -> int:
+        """How many such cases a rater judged: looked up from their verdicts, which are fewer than cases."""
+        such = exists().where(cases.c.seq == verdicts.c.case, which)
+        return db.execute(select(func.count()).where(verdicts.c.rater == rater, such)).scalar_one()
 
     def _fit(self, db: Connection, rater: int, key: str) -> int | None:
         """One that this rater has not had. Who judged what it repeats did so a while ago, for good; who did not judge
@@ -172,8 +173,8 @@ class Golds:
             .join(golds, golds.c.case == cases.c.seq)
             .outerjoin(twin, twin.c.seq == golds.c.twin)
             .outerjoin(own, and_(own.c.case == golds.c.twin, own.c.rater == rater))
-            .where(cases.c.node_key == key, cases.c.stream == GOLD, cases.c.closed.is_(False))
-            .where(~_by(rater), ~_with(rater))
+            .where(golds.c.node_key == key, cases.c.closed.is_(False))
+            .where(~_by(rater, golds.c.case), ~_with(rater))
             .where(or_(golds.c.twin.is_(None), twin.c.closed, own.c.at < (late if late is not None else 0.0)))
         )
         return db.execute(wanted.order_by(func.coalesce(own.c.at, 0.0), cases.c.seq).limit(1)).scalar()
@@ -208,14 +209,14 @@ def mistake(gold: str, said: str) -> str:
     return inert(f"The last one was a gold question, whose answer is known: {known.words}.", 300)
 
 
-def _by(rater: int) -> Any:
-    """That this rater judged the case."""
-    return exists().where(verdicts.c.case == cases.c.seq, verdicts.c.rater == rater)
+def _by(rater: int, case: Any) -> Any:
+    """That this rater judged a case."""
+    return exists().where(verdicts.c.case == case, verdicts.c.rater == rater)
 
 
 def _with(rater: int) -> Any:
-    """That the case is in this rater's hands, or was."""
-    return exists().where(leases.c.case == cases.c.seq, leases.c.rater == rater)
+    """That a gold question is in this rater's hands, or was."""
+    return exists().where(leases.c.case == golds.c.case, leases.c.rater == rater)
 
 
 def scored(found: Sequence[tuple[str, Feedback]]) -> tuple[int, int]:

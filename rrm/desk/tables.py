@@ -100,6 +100,7 @@ golds = Table(
     "golds",
     tables,
     Column("case", ForeignKey("cases.seq"), primary_key=True),  # whose stream is GOLD, that no run collects
+    Column("node_key", String(16), nullable=False),
     Column("stream", Text, nullable=False),  # in whose work it is mixed
     Column("twin", ForeignKey("cases.seq")),  # the case that it repeats; none: it repeats none
     Column("rate", Float, nullable=False),
@@ -115,6 +116,7 @@ Index(
     sqlite_where=leases.c.lapsed.is_(False),
     postgresql_where=leases.c.lapsed.is_(False),
 )
+Index("golds_of_node", golds.c.node_key, golds.c.stream)
 Index("leases_of_case", leases.c.case)
 Index("verdicts_of_rater", verdicts.c.rater, verdicts.c.at)
 Index("events_of_case", events.c.case, events.c.rater)

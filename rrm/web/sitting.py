@@ -17,8 +17,9 @@ from rrm.registry import REWARD_TERMS
 
 
 def as_seen(handed: Handed) -> Sheet:
-    """The case with the exhibits that are open; of the others only who speaks, so that none is read unrecorded."""
-    sheet = handed.sheet
+    """The case with the exhibits that are open; of the others only who speaks, so that none is read unrecorded. And
+    without its place, by which gold questions, gates and trials could be told from the rest."""
+    sheet = handed.sheet.model_copy(update={"place": ""})
     if not sheet.folded:
         return sheet
     shut = {"asked": (), "said": ()}
