@@ -13,10 +13,12 @@ import pytest
 from desks import close_all, desk_at
 from test_judge import Served
 
-from rrm import Exhibit, Store, Study, build
+from rrm import Case, Exhibit, Store, Study, build
 from rrm.desk import Desk, place_of
+from rrm.desk.gold import Gold
+from rrm.desk.sheet import sheet_of
 from rrm.errors import Unfinished
-from rrm.hearing import serving
+from rrm.hearing import known, serving
 from rrm.job import assemble_node, jobs, recorded
 from rrm.web.drill import Drill
 from rrm.web.going_on import GoingOn
@@ -126,6 +128,26 @@ def test_what_is_said_is_what_the_published_helper_says_and_is_kept(beside: Deep
     ann.post("/api/feedback", json={"case": case, "kind": "preference", "first_better": 1})
     ann.post("/api/undo")
     assert beside.desk.holds(rater, case).asked == (asked,), "an undo takes back the verdict, not what was seen"
+
+
+def test_a_gold_question_opens_as_any_other(beside: Deep) -> None:
+    """Else whoever asks would find out which is one."""
+    store = Store(beside.run, create=False)
+    node = next(assemble_node(j) for j in jobs(recorded(store))[0] if j.name == "sixteen")
+    first = store.read(node.key, "0/cases", Case)[0]
+    again = first.model_copy(update={"responses": first.responses[::-1], "place": "0/4"})
+    shown = sheet_of(node.task, again, node="sixteen", level=3, helpers=known(node, store), kinds=["preference"])
+    beside.desk.gold.put(node.key, "0", [(Gold(case=again, worth=(0, 1)), shown)], rate=0.5, tell=False)
+    ann, told = beside.script("ann"), []
+    for _ in range(4):
+        case, exhibit = first_open(ann)
+        answer = ann.post("/api/ask", json={"case": case, "exhibit": exhibit["exhibit"]})
+        assert answer.status_code == 200, answer.text
+        if beside.desk.gold.case(case) or case.endswith(first.id):
+            told.append(answer.json())
+        ann.post("/api/feedback", json={"case": case, "kind": "preference", "first_better": 1})
+    assert len(told) == 2
+    assert told[0] == told[1], "and says the same as beside the case that it repeats"
 
 
 def test_only_what_lies_open_before_the_rater_is_asked_about(beside: Deep) -> None:
