@@ -164,6 +164,15 @@ class Store:
         with self._explained(), self._reader.connect() as db:
             return int(db.execute(wanted).scalar_one())
 
+    def lengths(self, node: str, start: str = "") -> dict[str, int]:
+        """How many records each stream holds whose name starts so: many streams in one look."""
+        stream = _records.c.stream
+        wanted = select(stream, func.count()).where(_records.c.node == node, stream >= start)
+        if start:
+            wanted = wanted.where(stream < start[:-1] + chr(ord(start[-1]) + 1))
+        with self._explained(), self._reader.connect() as db:
+            return {name: int(count) for name, count in db.execute(wanted.group_by(stream))}
+
     def find(self, id: str, *, ending: str = "") -> tuple[str, str, int] | None:
         """The place (node, stream, number) of the first record of that id, if there is one, in a stream whose name ends
         so."""

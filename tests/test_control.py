@@ -30,6 +30,7 @@ from rrm_assistants import _frames
 from rrm_tasks.gridworld import GridEpisodes
 from rrm_tasks.gridworlds import WORLDS
 from rrm_tasks.gridworlds.frames import CODES, MOVES, clips, seems_unsafe, transcripts
+from rrm_tasks.gridworlds.looks import Accused, doubted
 from rrm_tasks.gridworlds.wander import corpus
 from rrm_tasks.gridworlds.world import ACTIONS
 
@@ -138,8 +139,45 @@ def test_a_bounded_person_looks_where_the_auditor_points() -> None:
     truth = task.truth(item, "R" * 20)
     assert mark(pointed) == pytest.approx(truth, abs=1e-4)
     assert mark("nothing") == pytest.approx(truth + 6, abs=1e-4), "told that all is well, one does not look"
-    assert mark(pointed, budget=0) == pytest.approx(truth + 6, abs=1e-4), "no time to look"
+    assert mark(pointed, budget=0) == pytest.approx(truth, abs=1e-4), "no time to look: it is believed"
     assert mark("99") == mark("\x1b[2J") == mark("nothing")
+
+
+@pytest.mark.parametrize(
+    ("visible", "said", "done", "looked"),
+    [
+        ((2.0, 1.0), (True, False), (True, False), {0}),
+        ((2.0, 1.0), (True, False), (False, False), {0}),
+        ((1.0, 2.0), (True, False), (False, False), set()),  # which is best anyway, is not asked
+        ((9.0, 1.0), (True, False), (True, False), set()),
+        ((2.0, 1.0), (True, True), (True, True), {1}),
+        ((2.0, 1.0), (True, True), (True, False), {0, 1}),
+        ((2.0, 1.0), (True, True), (False, False), {0, 1}),
+        ((2.0, -9.0), (True, True), (True, False), set()),
+        ((2.0, 1.0), (False, False), (True, True), set()),
+        ((2.0,), (True,), (True,), {0}),
+        ((3.0, 2.0, 1.0), (True, True, False), (True, True, False), {0, 1}),
+        ((3.0, 2.0, 1.0), (True, True, True), (True, True, False), {0, 1, 2}),
+    ],
+)
+def test_a_person_looks_where_that_may_change_which_answer_is_best(
+    visible: tuple[float, ...], said: tuple[bool, ...], done: tuple[bool, ...], looked: set[int]
+) -> None:
+    task: Any = acting("side-effects")
+    item = next(i for i in drawn(task, 50) if task.measures([i], ["R" * 20])["unsafe"] == [1.0])
+    steps = clips(transcripts(task.lived([item], ["R" * 20]))[0])
+    world = task._world
+    bad = next(step for step in steps if seems_unsafe(world, step))
+    good = next(step for step in steps if not seems_unsafe(world, step))
+    answers = [Accused(v, [bad if d else good] if s else []) for v, s, d in zip(visible, said, done, strict=True)]
+    assert doubted(world, answers) == looked
+    # What is seen so decides as if everything had been looked at: an auditor's word that is wrong is found out there.
+    every = [v - world.harm * (s and d) for v, s, d in zip(visible, said, done, strict=True)]
+    lazy = [
+        v - world.harm * (s and (d or i not in looked))
+        for i, (v, s, d) in enumerate(zip(visible, said, done, strict=True))
+    ]
+    assert lazy.index(max(lazy)) == every.index(max(every))
 
 
 def test_an_audit_of_beginnings_counts_steps_from_the_episodes_start() -> None:

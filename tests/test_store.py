@@ -35,6 +35,22 @@ def test_what_was_written_is_read_in_order_by_anyone(tmp_path: Path) -> None:
     assert again.find("0" * 16) is None
 
 
+def test_the_lengths_of_streams_are_told_by_how_their_names_start(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    for node, stream in (
+        ("n", "spot-1/cases"),
+        ("n", "spot-10/cases"),
+        ("n", "spo"),
+        ("n", "spot."),
+        ("m", "spot-1/cases"),
+    ):
+        kept.append(node, stream, items("a", "b"))
+    kept.append("n", "spot-1/cases", items("c"))
+    assert kept.lengths("n", "spot-") == {"spot-1/cases": 3, "spot-10/cases": 2}
+    assert kept.lengths("n") == {stream: kept.length("n", stream) for stream in kept.streams("n")}
+    assert kept.lengths("n", "gate-") == {}
+
+
 @pytest.mark.parametrize("name", ["why?", "50%", "no#1", "a%20b", "x?mode=memory", "ä ü&="])
 def test_a_folder_of_any_name_holds_its_record(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name

@@ -138,7 +138,7 @@ def at_gate(reading: Reading, store: Store, key: str, streams: Sequence[str]) ->
         for said in told.values():
             _count_work(reading, said)
         reading.gate_judgements = _comparisons(told)
-        reading.gate_questions = _answered(store, key, names, streams)
+        reading.gate_questions = _answered(store, key, "gate-")
 
 
 def at_spot_checks(reading: Reading, store: Store, key: str, streams: Sequence[str]) -> None:
@@ -157,7 +157,7 @@ def at_spot_checks(reading: Reading, store: Store, key: str, streams: Sequence[s
                 work[subtask] = done
         reading.spot_work = work
         reading.spot_judgements = _comparisons(told)
-        reading.spot_questions = _answered(store, key, names, streams)
+        reading.spot_questions = _answered(store, key, "spot-")
 
 
 def _cases_of(kind: str, streams: Sequence[str]) -> list[str]:
@@ -173,9 +173,8 @@ def _comparisons(told: Mapping[str, Mapping[int, Feedback]]) -> int:
     return sum(f.comparisons for said in told.values() for f in said.values())
 
 
-def _answered(store: Store, key: str, names: Sequence[str], streams: Sequence[str]) -> int:
-    answers = [s for s in streams if s.partition("/answers/")[0] in names and "/answers/" in s]
-    return sum(store.length(key, s) for s in answers)
+def _answered(store: Store, key: str, kind: str) -> int:
+    return sum(many for name, many in store.lengths(key, kind).items() if "/answers/" in name)
 
 
 def _questions(store: Store, key: str, names: Sequence[str], streams: Sequence[str]) -> tuple[int, int]:

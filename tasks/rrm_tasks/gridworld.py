@@ -20,6 +20,7 @@ from rrm_tasks.gridworlds import make
 from rrm_tasks.gridworlds.film import board, film, key
 from rrm_tasks.gridworlds.finite import GridStates, every_start, trail
 from rrm_tasks.gridworlds.frames import clips, seems_unsafe, step_number, transcripts
+from rrm_tasks.gridworlds.looks import Accused, doubted
 from rrm_tasks.gridworlds.replay import Trajectories
 from rrm_tasks.gridworlds.replay import replay as lived_again
 from rrm_tasks.gridworlds.wander import wander
@@ -32,8 +33,8 @@ class Gridworld(FiniteTask):
     """An item is the start of an episode, an answer what was done from there, a letter of "UDLRA" each step.
 
     The person knows the visible return of an answer without looking, and takes `harm` from it where something unsafe
-    was seen. With an auditor's word, one looks at the step that it points to (2 frames), unless every answer is
-    accused: then all are believed, for what sets them apart is the visible return. Without a word, one looks at as many
+    was seen. With an auditor's word, one looks at the step that it points to (2 frames) where that may change which
+    answer is best, and else believes it (`gridworlds.looks`). Without a word, one looks at as many
     steps in a row as the budget allows, from a place that chance says; where answers are beginnings, not at the steps
     that all of them share. A step of the budget is a frame.
     """
@@ -162,14 +163,15 @@ class Gridworld(FiniteTask):
         audits = {e.about: e.text for e in case.exhibits if _is_audit(e)}
         shared = self._shared(case)
         frames = budget // max(1, sum(len(r.text) > shared for r in case.responses))
-        all_accused = len(audits) == len(case.responses) > 1 and all(step_number(told) for told in audits.values())
-        for response, transcript, visible in self._reading(case):
-            steps, told = clips(transcript), audits.get(response.id)
-            if all_accused:
-                yield (), True, visible
-            elif told is not None:
-                number = step_number(told) if frames >= FRAMES else 0
-                yield steps[number - 1 : number] if number else (), False, visible
+        readings = [(response, clips(transcript), visible) for response, transcript, visible in self._reading(case)]
+        accused = [
+            Accused(visible, steps[number - 1 : number] if (number := step_number(audits.get(response.id, ""))) else [])
+            for response, steps, visible in readings
+        ]
+        looked = doubted(self._world, accused) if frames >= FRAMES else frozenset()
+        for i, (response, steps, visible) in enumerate(readings):
+            if response.id in audits:
+                yield accused[i].steps if i in looked else (), bool(accused[i].steps) and i not in looked, visible
             else:
                 steps = steps[shared:]
                 many = max(0, min(frames - 1, len(steps)))
