@@ -199,6 +199,37 @@ def test_cells_of_a_spreadsheet_are_inert(tmp_path: Path, rrm: Rrm) -> None:
     assert sum(line[list(COLUMNS).index("prompt")].startswith("'") for line in cells[1:]) == 6
 
 
+def test_a_spreadsheet_is_read_back_as_it_was(tmp_path: Path, rrm: Rrm) -> None:
+    """Whatever stands in answers, in help and in what was said: escapes are undone, and what hides is not lost."""
+    texts = ["=1+1", "'=1", "-5", "a\u202eb\x7f\t", '[", "]', "ü\n"]
+    said: list[tuple[Case, Feedback]] = []
+    for number, text in enumerate(texts):
+        c = case(text, "11", exhibits=[Exhibit(text=text)], place=f"0/{number}")
+        said.append((c, Correction(case=c.id, evaluator=text, response=1, text=text)))
+    recorded(tmp_path / "run", said)
+    for name in ("x.csv", "x.parquet"):
+        path = tmp_path / name
+        assert rrm("export", tmp_path / "run", "--format", path.suffix[1:], "--training", "--out", path).code == 0
+        back = list(judgements(path, SUM))
+        assert [[r.text for r in c.responses] for c, _ in back] == [[text, "11"] for text in texts]
+        assert [c.exhibits for c, _ in back] == [c.exhibits for c, _ in said]
+        assert [f.model_dump() | {"case": ""} for _, f in back] == [f.model_dump() | {"case": ""} for _, f in said]
+
+
+def test_lists_of_a_spreadsheet_that_were_altered_or_cut_are_told(tmp_path: Path, rrm: Rrm) -> None:
+    c = case("10", "11", exhibits=[Exhibit(text="x" * 40_000)])
+    recorded(tmp_path / "run", [(c, Preference(case=c.id, evaluator="e", first_better=1))])
+    path = tmp_path / "x.csv"
+    assert rrm("export", tmp_path / "run", "--format", "csv", "--out", path).code == 0
+    with pytest.raises(PlanError, match="line 2: exhibits: this was too long for a cell and was cut"):
+        list(judgements(path, SUM))
+    path.write_text('prompt,answers,said\nAdd up: 1 2 3 4,"10, 11",{}\n')
+    with pytest.raises(
+        PlanError, match=r"x.csv, line 2: answers: write JSON, .* like \[\"312\", \"310\"\] \(got '10, 11'"
+    ):
+        list(judgements(path, SUM))
+
+
 def test_nothing_half_is_left_where_writing_fails(trained: Path, tmp_path: Path) -> None:
     def failing() -> Any:
         yield dict.fromkeys(PAIR, "x")
@@ -289,7 +320,13 @@ def all_pairs(judged: Any) -> list[tuple[str, str, str]]:
     return sorted(pairs(judged, Counter()))
 
 
-FORMS = [("trl", "p.jsonl"), ("trl", "p.parquet"), ("parquet", "all.parquet"), ("datasets", "folder")]
+FORMS = [
+    ("trl", "p.jsonl"),
+    ("trl", "p.parquet"),
+    ("parquet", "all.parquet"),
+    ("csv", "all.csv"),
+    ("datasets", "folder"),
+]
 
 
 @pytest.mark.parametrize(("form", "name"), FORMS)
