@@ -18,6 +18,8 @@ from conftest import STUDY, Rrm
 from rrm import Arm, Item, Response, Store, __version__
 from rrm.assemble import check_apart
 from rrm.cli.templates import TEMPLATES
+from rrm.job import jobs
+from rrm.plan import Study
 from rrm.records import Case, Preference
 from rrm_tasks.column_sum import ColumnSum
 
@@ -323,6 +325,20 @@ def test_superseded_nodes_are_marked_and_pruned(trained: Path, study: Path, rrm:
     assert rrm("prune", trained).out == "No node is superseded.\n"
     assert old not in rrm("show", trained).out
     assert rrm(*again, "node.total.effort.cases=6").code == 0, "and may be trained once more"
+
+
+def test_what_was_never_begun_is_told_so(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    """As after an interruption, or while a run goes on: the arms are recorded, and one of two seeds is trained."""
+    seeds = ("--set", "vary.seed=[0, 1]")
+    assert rrm("run", study, "--out", tmp_path / "out", "-w", 1, "-q", "--set", "seed=0").code == 0
+    Store(tmp_path / "out").append("study", "arms", jobs(Study.load(study, sets=seeds[1:]))[1])
+    found = json.loads(rrm("plan", study, "--out", tmp_path / "out", "--json", "--no-measure", *seeds).out)["nodes"]
+    states = [(n["node"], n["arms"], n["state"]) for n in found]
+    one, other = (["run, seed 0"], ["run, seed 1"])
+    assert states == [
+        ("block", one, "trained"), ("total", one, "trained"),
+        ("block", other, "not begun"), ("total", other, "waits for block"),
+    ]  # fmt: skip
 
 
 def test_python_m_rrm_is_rrm() -> None:
