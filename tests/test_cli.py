@@ -694,6 +694,26 @@ def test_column_sum_runs_at_its_small_size(rrm: Rrm, tmp_path: Path) -> None:
     assert page.count("This is the small size (--fast)") == 2, "where verdicts stand, and with what is not shown"
 
 
+@pytest.mark.parametrize("order", [("", "--fast"), ("--fast", "")])
+def test_sizes_are_not_mixed_in_one_report(order: tuple[str, str], study: Path, rrm: Rrm) -> None:
+    """One folder, two sizes: the full one alone is told, and a line says so; going on keeps each as it is."""
+    fast = "[fast]\neffort = { rounds = 1, cases = 2 }\nvary = { seed = [0] }\n"
+    study.write_text(STUDY + "[vary]\nseed = [0, 1]\n" + fast)
+    out = study.with_name("out")
+    for size in order:
+        said = rrm("run", study, "--out", out, "-w", 1, "-q", *([size] if size else []))
+        assert said.code == 0
+    assert said.out.count("Truth on held-out items") == 1
+    assert "Runs at the small size (--fast) of run stand in this folder too" in said.out
+    assert not any(words in said.out for words in ("Small size", "differ in", "newer plan"))
+    before = json.loads(rrm("report", out, "--json").out)
+    assert [(a["seed"], a["nodes"]["total"]["judgements"]) for a in before["arms"]] == [(0, 12), (1, 12)]
+    assert (before["fast"], bool(before["verdicts"])) == (False, True)
+    assert rrm("run", out, "-w", 1, "-q").code == 0
+    assert json.loads(rrm("report", out, "--json").out) == before
+    assert rrm("prune", out).out == "No node is superseded.\n"
+
+
 def test_a_run_bears_the_title_of_its_plan(study: Path, tmp_path: Path, rrm: Rrm) -> None:
     out = tmp_path / "out"
     assert rrm("run", study, "--out", out, "-w", 1, "-q").code == 0
