@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rrm.figures import amount, bounds, number
 from rrm.measure import Figure, Share
-from rrm.picture import short
+from rrm.picture import sentence, short
 from rrm.report.measures import Sheet, sheets
 from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of, spots
 from rrm.report.trial import COLUMNS, Tried, cells, columns
@@ -41,7 +41,7 @@ def show(study: Study, said: Sequence[Verdict], console: Console) -> None:
     console.print(_costs(study, arms))
     _say(said, console)
     for text in limits(study):
-        console.print(Text.assemble(("  ! ", "yellow"), short(text, 400)))
+        console.print(Text.assemble(("  ! ", "yellow"), sentence(text)))
 
 
 def show_trials(tried: Sequence[Tried], console: Console) -> None:
@@ -61,7 +61,7 @@ def show_trials(tried: Sequence[Tried], console: Console) -> None:
             table.add_row(Text(names[arm.name]), *(_unbroken(text) for text in told))
         console.print(table)
         for words in trial.words:
-            console.print(Text(f"  • {short(words, 400)}"))
+            console.print(Text(f"  • {sentence(words)}"))
 
 
 def _unbroken(text: Text) -> Text:
@@ -203,7 +203,7 @@ def _say(said: Sequence[Verdict], console: Console) -> None:
             setting = f" ({short(verdict.setting, 60)})" if verdict.setting else ""
             console.print(Text(f"{short(verdict.node, 40)}{setting}", style="bold"))
         last = place
-        console.print(Text.assemble(("  • ", _STYLES[verdict.kind]), short(verdict.text, 400)))
+        console.print(Text.assemble(("  • ", _STYLES[verdict.kind]), sentence(verdict.text)))
 
 
 def _table(title: str) -> Table:
