@@ -100,7 +100,9 @@ def _gated(node: str, names: Sequence[str], runs: Sequence[Run]) -> Iterator[tup
     passed, stood = gates(runs, node)
     if passed < stood:
         grave: Kind = "note" if {*names} <= {UNASSISTED, ORACLE} else "caution"
-        yield grave, f"failed its gate at {_of_seeds(stood - passed, stood)}; levels above may not hold"
+        above = any(node in run.graph.helpers_of(other).values() for run in runs for other in run.graph.tasks)
+        so = "; levels above may not hold" if above else ""
+        yield grave, f"failed its gate at {_of_seeds(stood - passed, stood)}{so}"
     right = cell(runs, node, _truth)
     if stood and passed == stood and right and right.high is not None and right.high < HALF:
         yield "note", f"passed its gate though right on {number(right.mean)}: a gate asks the user, who errs too"
