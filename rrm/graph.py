@@ -10,11 +10,14 @@ import networkx as nx
 from rrm.errors import GraphError
 from rrm.roles import Task
 
+_NEAR = 0.65
+"""How alike two words are, from 0 to 1, of which one may be a slip for the other: "budget" and "beta" are at .6."""
+
 
 def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:
     """ " Did you mean 'x'?", or the names that there are."""
     names = sorted(known)
-    if close := difflib.get_close_matches(name, names, n=1):
+    if close := difflib.get_close_matches(name, names, n=1, cutoff=_NEAR):
         return f"Did you mean {close[0]!r}?"
     return f"There are: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}." if names else "There are none."
 

@@ -39,7 +39,10 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
     found: dict[str, Job] = {}
     arms = []
     for said in study.arms:
-        nodes = _assembled(said.plan)
+        try:
+            nodes = _assembled(said.plan)
+        except PlanError as error:
+            raise study.told(said, error) from None
         arm = Arm(
             name=said.name,
             varied=dict(said.varied),

@@ -575,6 +575,56 @@ def flipped(path: Path) -> None:
     path.write_bytes(content)
 
 
+ORACLE = '[arm.run]\n[arm.oracle]\ncast = { evaluator = { use = "oracle" } }\n'
+PLACES = {
+    "for all": (changed(("budget = 5", "bugdet = 5")), (), "cast.evaluator: 'simulated' has no setting 'bugdet'"),
+    "for a node": (
+        changed((BLOCK, f"{BLOCK}, lenght = 4")),
+        (),
+        "node.block.task: 'column-sum' has no setting 'lenght'. Did you mean 'length'?",
+    ),
+    "for a family": (
+        changed((HELP, HELP + '\nfamily = "sums"')) + "[family.sums]\ncast = { policy = { m = 3 } }\n",
+        (),
+        "family.sums.cast.policy: 'best-of-n' has no setting 'm'",
+    ),
+    "in an arm": (
+        STUDY + ORACLE.replace('"oracle" }', '"oracle", budget = 3 }'),
+        (),
+        "arm.oracle.cast.evaluator: 'oracle' has no setting 'budget'. There are: approve_from, beta",
+    ),
+    "a name in an arm": (
+        STUDY + ORACLE.replace('{ use = "oracle" }', '"oracel"'),
+        (),
+        "arm.oracle.cast.evaluator: no evaluator is called 'oracel'. Did you mean 'oracle'?",
+    ),
+    "of no component": (
+        STUDY + ORACLE + "node.total.helped_by = { blok = 'block' }\n",
+        (),
+        "arm.oracle: node.total.helped_by.blok: 'total' has no subtask 'blok'",
+    ),
+    "what varies": (
+        STUDY + "[vary]\ncast.evaluator.bugdet = [1, 2]\n",
+        (),
+        "vary.cast.evaluator: 'simulated' has no setting 'bugdet'",
+    ),
+    "on the command line": (
+        STUDY,
+        ("--set", "cast.evaluator.bugdet=3"),
+        "--set cast.evaluator: 'simulated' has no setting 'bugdet'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_fault_is_told_with_its_file_and_as_it_is_written(case: str, tmp_path: Path, rrm: Rrm) -> None:
+    text, options, words = PLACES[case]
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    line = one_line(rrm("run", path, "--out", tmp_path / "out", *options).err)
+    assert line.startswith(f"rrm: {path}: {words}"), line
+
+
 def test_weights_that_are_missing_cut_or_altered(trained: Path, study: Path, rrm: Rrm) -> None:
     for spoil in (lambda p: p.unlink(), lambda p: os.truncate(p, 1), flipped):
         for wins in trained.rglob("wins.json"):
