@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from itertools import pairwise
 
 import networkx as nx
 
@@ -58,7 +59,14 @@ class TaskGraph:
             return [sorted(level) for level in nx.topological_generations(self._graph.reverse(copy=False))]
         except nx.NetworkXUnfeasible:
             circle = [edge[0] for edge in nx.find_cycle(self._graph)]
-            raise GraphError(f"judging would go in circles: {' -> '.join([*circle, circle[0]])}") from None
+            around = [*circle, circle[0]]
+            edges = [
+                " and ".join(f"node.{n}.helped_by.{s}" for s, served_by in self._helped_by[n].items() if served_by == h)
+                for n, h in pairwise(around)
+            ]
+            raise GraphError(
+                f"judging would go in circles: {' -> '.join(around)}; leave out {', or '.join(edges)}"
+            ) from None
 
     def levels(self) -> list[list[str]]:
         """Nodes by level, leaves first: each level needs help only from the levels before it."""

@@ -261,7 +261,10 @@ class Trial(Record):
         if len(set(names)) < len(names) or len(set(self.seconds)) < len(self.seconds):
             raise ValueError(f"two arms, or two budgets of time, are alike: {names} {list(self.seconds)}")
         if self.of is not None and self.of < self.cases:
-            raise ValueError(f"nobody can judge {self.cases} of {self.of} cases without judging one twice: raise `of`")
+            raise ValueError(
+                f"nobody can judge {self.cases} of {self.of} cases without judging one twice: raise `of`, or lower "
+                "`cases`"
+            )
         return self
 
     def asked(self) -> TrialAsked:

@@ -105,8 +105,17 @@ WRONG_PLANS = {
         changed((BLOCK, "length = 8")),
         ["'block' does not answer such questions", "settings"],
     ),
-    "helps itself": (changed(('= "block" }', '= "total" }')), ["circles: total -> total"]),
-    "a circle": (changed((BLOCK + " }", BLOCK + ' }\nhelped_by = { block = "total" }')), ["circles", "block", "total"]),
+    "helps itself": (
+        changed(('= "block" }', '= "total" }')),
+        ["circles: total -> total; leave out node.total.helped_by.block"],
+    ),
+    "a circle": (
+        changed((BLOCK + " }", BLOCK + ' }\nhelped_by = { block = "total" }')),
+        [
+            "plan.toml: judging would go in circles: block -> total -> block; "
+            "leave out node.block.helped_by.block, or node.total.helped_by.block"
+        ],
+    ),
     "unknown start": (changed((HELP, HELP + '\nstart = "blok"')), ["node.total.start", "Did you mean 'block'"]),
     "starts go in circles": (changed((BLOCK + " }", BLOCK + ' }\nstart = "total"')), ["wait for each other"]),
     "unknown key on top": (changed(("seed = 7", "sed = 7")), ["sed", "Did you mean 'seed'"]),
@@ -116,6 +125,18 @@ WRONG_PLANS = {
     "unknown key in gate": (changed(("{ items = 4 }", "{ item = 4 }")), ["gate.item", "Did you mean 'items'"]),
     "a part without use": (changed(('use = "tally"', 'name = "tally"')), ["cast.reward.use", "missing"]),
     "bad gate word": (changed(("gate = { items = 4 }", 'gate = "maybe"')), ["gate", "'warn', 'stop' or 'off'"]),
+    "bad gate number": (
+        changed(("gate = { items = 4 }", "gate = 3")),
+        ["gate", "'warn', 'stop' or 'off', or a table (got 3)"],
+    ),
+    "a trial of one arm": (
+        STUDY + '[trial]\narms = ["unassisted"]\n',
+        ["trial.arms: this should have 2 entries or more"],
+    ),
+    "more cases of a trial than there are": (
+        STUDY + "[trial]\nof = 3\n",
+        ["trial: nobody can judge 40 of 3 cases without judging one twice: raise `of`, or lower `cases`"],
+    ),
     "fewer than no cases": (changed(("cases = 6", "cases = -1")), ["effort.cases", "greater than or equal to 0"]),
     "no cases": (changed(("cases = 6", "cases = 0")), ["effort.cases: 0 asks nobody", "'tally'", "write 1 or more"]),
     "half a round": (changed(("rounds = 2", "rounds = 1.5")), ["effort.rounds", "1.5"]),

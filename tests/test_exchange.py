@@ -269,6 +269,8 @@ def test_what_is_missing_is_named(trained: Path, rrm: Rrm, tmp_path: Path, monke
         assert words in said.err.replace("\n", " ")
     said = rrm("export", trained, "--format", "csv", "--node", "totl")
     assert "no node is called 'totl'. Did you mean 'total'?" in said.err
+    assert said.out == "", "nothing is written of what is not there"
+    assert rrm("export", trained, "--format", "csv", "--arm", "zip").out == ""
 
 
 def test_a_long_stream_is_read_in_parts_and_what_was_not_judged_left_out(tmp_path: Path) -> None:
@@ -384,7 +386,7 @@ GOOD = "Add up: 1 2 3 4"
         ("x.csv", "prompt,prompt\na,b\n", "line 1: two columns are called 'prompt'"),
         ("x.csv", "prompt,chosen,rejected\n", "there is no row in it"),
         ("x.csv", 'prompt,chosen,rejected\n"a"b,1,2\n', "this is no CSV"),
-        ("x.csv", b"prompt,chosen,rejected\n\xff,1,2\n", "this is not UTF-8"),
+        ("x.csv", b"prompt,chosen,rejected\n\xff,1,2\n", "line 2: this is not UTF-8"),
         ("x.jsonl", "{}", "line 1: the column"),
         ("x.jsonl", "[1]", "line 1: write one JSON object a line"),
         ("x.jsonl", '\n{"prompt": ', "line 2: this is no JSON"),
@@ -406,7 +408,7 @@ def test_a_wrong_row_is_told_by_file_line_and_what_to_write(
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     said = rrm("run", plan, "--out", tmp_path / "out", "--set", f"node.block.judged={name}")
     assert said.code == 1
-    assert said.err.startswith("rrm: node.block.judged: ")
+    assert said.err.startswith(f"rrm: {plan}: node.block.judged: ")
     assert str(tmp_path / name) in said.err
     assert words in said.err, said.err
     assert said.err.count("\n") == 1

@@ -60,7 +60,18 @@ def _csv(path: Path) -> Numbered:
         except csv.Error as error:
             raise PlanError(f"{path}, line {lines.line_num}: this is no CSV: {error}") from None
         except UnicodeDecodeError:
-            raise PlanError(f"{path}, after line {lines.line_num}: this is not UTF-8: save the file as UTF-8") from None
+            raise PlanError(f"{path}, line {_strange(path)}: this is not UTF-8: save the file as UTF-8") from None
+
+
+def _strange(path: Path) -> int:
+    """The first line that is not UTF-8: text is decoded many lines at once, which tells nothing of the line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return number
 
 
 def _plain(row: Mapping[str, str], where: str) -> dict[str, Any]:

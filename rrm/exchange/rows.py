@@ -84,6 +84,10 @@ class Chosen:
     training: bool = False
     """Without gates and spot checks, from which nothing is learnt."""
 
+    def check(self, store: Store) -> None:
+        """Raises RrmError where an arm or a node is not there."""
+        _nodes(store, self)
+
 
 def told(store: Store, chosen: Chosen = Chosen()) -> Iterator[Told]:
     """Every judged case of a record's arms, by the plans that count, in an order that is the same for equal runs.
