@@ -63,15 +63,17 @@ def refuse_another(store: Store, arms: Sequence[Arm]) -> list[Arm]:
     """The recorded arms. Raises StoreError where another study stands in the folder: their reports would be one, and
     mean nothing.
 
-    A study that was changed is the same as long as its title is, or its nodes are.
+    A study that was changed is the same as long as its title is, or its nodes and one of its arms are: nodes alone do
+    not tell, for many a study is of the same two.
     """
     before = list(store.read("study", "arms", Arm).values())
-    titles, nodes = ({a.title for a in before if a.title}, {frozenset(a.nodes) for a in before})
-    if before and not any(a.title in titles or frozenset(a.nodes) in nodes for a in arms):
+    titles, parts = ({a.title for a in before if a.title}, {(a.name, frozenset(a.nodes)) for a in before})
+    if before and not any(a.title in titles or (a.name, frozenset(a.nodes)) in parts for a in arms):
         other = inert(before[-1].title or ", ".join(before[-1].nodes), 100)
         raise StoreError(
             f"{store.folder}: another study stands in this folder ({other}). Give another --out; "
-            "a plan that was changed counts as the same study while its title, or the names of its nodes, stay"
+            "a plan that was changed counts as the same study while its title (its first comment line), or the names "
+            "of its nodes and of an arm, stay"
         )
     return before
 

@@ -29,6 +29,11 @@ class RrmError(Exception):
 class PlanError(RrmError):
     """The plan cannot be run as written."""
 
+    place: str = ""
+    """Of a component that is at fault, in a plan whose nodes are whole."""
+    keys: tuple[str, ...] = ()
+    """Those of its keys that are at fault."""
+
 
 class GraphError(PlanError):
     """The task graph cannot be run level by level."""

@@ -26,6 +26,8 @@ def readable(error: ValidationError, plan: type[BaseModel], besides: Sequence[st
             text = "this is needed and missing"
         elif fault["type"].startswith("model") and fault["ctx"]["class_name"] in ("Use", "Term"):
             text = f"this should be a name, or a table with use = NAME (got {written(fault['input'])})"
+        elif fault["type"].startswith("model") and fault["ctx"]["class_name"] in ("Gate", "Spot"):
+            text = f"this should be 'warn', 'stop' or 'off', or a table (got {written(fault['input'])})"
         else:
             text = in_words(fault)
         place = [str(p) for p in fault["loc"]]
@@ -100,8 +102,13 @@ def in_words(error: Any) -> str:
         "string": "a word", "tuple": "a list", "list": "a list", "set": "a list", "dict": "a table", "model": "a table",
     }  # fmt: skip
     kind = wanted.get(error["type"].partition("_")[0])
+    if error["type"] == "value_error" and isinstance(error["input"], dict):  # several keys at odds, which are named
+        return str(error["ctx"]["error"])
     if error["type"] == "value_error":
         return f"{error['ctx']['error']} (got {written(error['input'])})"
+    if error["type"] == "too_short":
+        least = error["ctx"]["min_length"]
+        return f"this should have {least} entries or more (got {written(error['input'])})"
     if error["type"].startswith("int_") and isinstance(error["input"], float) and error["input"].is_integer():
         return f"this is too large (got {written(error['input'])})"
     text = f"this should be {kind}" if kind else f"{error['msg'][0].lower()}{error['msg'][1:]}"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from itertools import pairwise
 
 import networkx as nx
 
 from rrm.errors import GraphError
 from rrm.roles import Task
 
+_NEAR = 0.65
+"""How alike two words are, from 0 to 1, of which one may be a slip for the other: "budget" and "beta" are at .6."""
+
 
 def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:
     """ " Did you mean 'x'?", or the names that there are."""
     names = sorted(known)
-    if close := difflib.get_close_matches(name, names, n=1):
+    if close := difflib.get_close_matches(name, names, n=1, cutoff=_NEAR):
         return f"Did you mean {close[0]!r}?"
     return f"There are: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}." if names else "There are none."
 
@@ -55,7 +59,14 @@ class TaskGraph:
             return [sorted(level) for level in nx.topological_generations(self._graph.reverse(copy=False))]
         except nx.NetworkXUnfeasible:
             circle = [edge[0] for edge in nx.find_cycle(self._graph)]
-            raise GraphError(f"judging would go in circles: {' -> '.join([*circle, circle[0]])}") from None
+            around = [*circle, circle[0]]
+            edges = [
+                " and ".join(f"node.{n}.helped_by.{s}" for s, served_by in self._helped_by[n].items() if served_by == h)
+                for n, h in pairwise(around)
+            ]
+            raise GraphError(
+                f"judging would go in circles: {' -> '.join(around)}; leave out {', or '.join(edges)}"
+            ) from None
 
     def levels(self) -> list[list[str]]:
         """Nodes by level, leaves first: each level needs help only from the levels before it."""

@@ -20,8 +20,9 @@ _SPECIAL_ASCII = re.compile(r"[^\n\x20-\x7e]")
 _INVISIBLE = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0}
 _EMOJI_STYLE = {0xFE0E, 0xFE0F}
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
+_FORMULA = re.compile(r"'*\s*[=+@＝＋－＠-]")
 _CELL = 32_000
+_CUT = re.compile(r"‹\d+ more characters›")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -46,11 +47,25 @@ def inert(text: str, limit: int = 2000) -> str:
 def spreadsheet_cell(text: str) -> str:
     """Inert text that a spreadsheet will not take for a formula: `'` before a leading = + - @ (OWASP, CSV injection).
 
-    Plain numbers, which may begin with a sign, stay numbers.
+    Plain numbers, which may begin with a sign, stay numbers. What looks so escaped already gets one `'` more, so that
+    `from_spreadsheet_cell` finds what was there.
     """
     shown = inert(text, _CELL)
-    start = shown.lstrip()[:1]
-    return f"'{shown}" if (start in _FORMULA and start and not _NUMBER.fullmatch(shown)) else shown
+    return f"'{shown}" if _acts(shown) else shown
+
+
+def from_spreadsheet_cell(cell: str) -> str:
+    """The inert text that `spreadsheet_cell` made a cell of."""
+    return cell[1:] if cell.startswith("'") and _acts(cell[1:]) else cell
+
+
+def was_cut(cell: str) -> bool:
+    """Whether a text was too long for its `spreadsheet_cell`."""
+    return len(cell) > _CELL - 40 and bool(_CUT.search(cell))
+
+
+def _acts(text: str) -> bool:
+    return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
 
 
 def file_name(text: str) -> str:

@@ -39,7 +39,10 @@ def jobs(study: Study) -> tuple[list[Job], list[Arm]]:
     found: dict[str, Job] = {}
     arms = []
     for said in study.arms:
-        nodes = _assembled(said.plan)
+        try:
+            nodes = _assembled(said.plan)
+        except PlanError as error:
+            raise study.told(said, error) from None
         arm = Arm(
             name=said.name,
             varied=dict(said.varied),
@@ -81,9 +84,11 @@ def plan_of(arm: Arm) -> Plan:
 
 
 def recorded(store: Store, *, trust: bool = False) -> Study:
-    """The study that a record holds: the newest plan of each arm. Raises StoreError if there is none, and PlanError
-    if it names code in a file and nobody said to `trust` it."""
-    newest = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
+    """The study that a record holds: the newest plan of each arm, at the size that was run last.
+
+    Raises StoreError if there is none, and PlanError if it names code in a file and nobody said to `trust` it."""
+    arms = list(store.read("study", "arms", Arm).values())
+    newest = [slot[-1] for slot in slots(arm for arm in arms if arm.fast == arms[-1].fast)]  # one size, or the other
     if not newest:
         raise StoreError(f"{store.folder}: no arm of a study is in this record yet: `rrm run PLAN` trains one")
     plans = [ArmPlan(arm.name, arm.varied, plan_of(arm), arm.base) for arm in newest]

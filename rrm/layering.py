@@ -22,6 +22,8 @@ from rrm.registry import (
 )
 
 Raw = dict[str, Any]
+Layers = Sequence[tuple[str, Raw]]
+"""Tables, later ones laid over earlier ones, each with what stands before its keys: "", "arm.oracle.", "--set "."""
 
 ROLES: Mapping[str, Registry[Any]] = {
     "assistant": ASSISTANTS,
@@ -231,6 +233,25 @@ def table_in(raw: Raw, key: str, path: object) -> Raw:
     if not isinstance(value, dict):
         raise PlanError(f"{path}: {key} should be a table, not {written(value)}")
     return cast(Raw, value)
+
+
+def written_at(layers: Layers, node: str, key: Sequence[str]) -> str:
+    """The table in which a node's key, such as ("cast", "evaluator", "budget"), is written: of the last layer that has
+    it. Empty where none has."""
+    families = [_below(table, ("node", node, "family")) for _, table in layers]
+    for before, table in reversed(layers):
+        for of in (("node", node), *(("family", f) for f in families if isinstance(f, str)), ()):
+            place = (*of, *key)
+            alone = key[-1] == "use" and isinstance(_below(table, place[:-1]), str)  # a component may be its name
+            if alone or _below(table, place) is not None:
+                return f"{before}{'.'.join(place[:-1])}"
+    return ""
+
+
+def _below(table: object, place: Sequence[str]) -> object:
+    for key in place:
+        table = table.get(key) if isinstance(table, dict) else None
+    return table
 
 
 def leaves(table: Raw, prefix: str = "") -> Iterator[tuple[str, object]]:

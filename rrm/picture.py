@@ -21,6 +21,8 @@ _DASHES = ("", "6 3", "2 3", "8 3 2 3", "4 2", "1 2", "10 4")
 _ROW, _GAP, _TALL, _CHAR, _WIDEST = 92, 26, 34, 7.4, 1040
 _TICKS = 14
 """So many places on the x axis are named at most."""
+_SENTENCE = 8000
+"""Characters: more than any sentence has of its own."""
 _LABELS = 60
 """With more edges than this, labels would cover each other: they are read by pointing at the edge instead."""
 
@@ -52,6 +54,11 @@ def short(text: str, limit: int) -> str:
     """A name from a plan or an agent on one line of at most `limit` characters, with nothing in it that acts."""
     line = inert(text, 400).replace("\n", " ")
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def sentence(text: str) -> str:
+    """What a report says itself, whole: what plans and agents wrote is cut before it becomes a part of it."""
+    return inert(text, _SENTENCE).replace("\n", " ")
 
 
 def label(text: str, limit: int = 40) -> str:

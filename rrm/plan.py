@@ -18,6 +18,7 @@ from rrm.faults import misread, readable, written
 from rrm.graph import TaskGraph, suggest
 from rrm.layering import (
     ROLES,
+    Layers,
     Raw,
     Taken,
     assignment,
@@ -29,6 +30,7 @@ from rrm.layering import (
     spread,
     still_off,
     table_in,
+    written_at,
 )
 from rrm.records import Record
 from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
@@ -72,7 +74,9 @@ class Use(Record):
         try:
             return registry.build(placed(self.use, self._folder), dict(self.model_extra or {}), self._folder)
         except (UnknownComponent, SettingsError) as error:
-            raise type(error)(f"{where}: {error}") from None
+            told = type(error)(f"{where}: {error}")
+            told.place, told.keys = where, error.keys or ("use",)
+            raise told from None
 
 
 class Term(Use):
@@ -257,7 +261,10 @@ class Trial(Record):
         if len(set(names)) < len(names) or len(set(self.seconds)) < len(self.seconds):
             raise ValueError(f"two arms, or two budgets of time, are alike: {names} {list(self.seconds)}")
         if self.of is not None and self.of < self.cases:
-            raise ValueError(f"nobody can judge {self.cases} of {self.of} cases without judging one twice: raise `of`")
+            raise ValueError(
+                f"nobody can judge {self.cases} of {self.of} cases without judging one twice: raise `of`, or lower "
+                "`cases`"
+            )
         return self
 
     def asked(self) -> TrialAsked:
@@ -404,6 +411,24 @@ class Study:
     """Some of the plan's nodes were left out."""
     trial: Trial | None = None
     """A trial of help, once the nodes are trained."""
+    file: str = ""
+    """Where it was read, empty if nowhere."""
+    layers: Mapping[str, Layers] = field(default_factory=dict)
+    """By arm, the tables that its plan was laid of."""
+
+    def told(self, arm: ArmPlan, error: PlanError) -> PlanError:
+        """A fault of an arm's plan with the file, and the place where it is written, if that can be known."""
+        text, file = str(error), f"{self.file}: " if self.file else ""
+        if error.place and text.startswith(error.place):
+            node = max((n for n in arm.plan.node if error.place.startswith(f"node.{n}.")), key=len, default="")
+            rest = error.place.removeprefix(f"node.{node}.")
+            layers = (*self.layers.get(arm.name, ()), *(("vary.", only(k, v)) for k, v in arm.varied.items()))
+            for key in error.keys:
+                if written_ := written_at(layers, node, (*rest.split("."), key)):
+                    return type(error)(f"{file}{written_}{text.removeprefix(error.place)}")
+        names = list(dict.fromkeys(a.name for a in self.arms))
+        of = f"arm.{arm.name}: " if names.index(arm.name) else ""  # the first could be built
+        return type(error)(f"{file}{of}{text}")
 
     @classmethod
     def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
@@ -456,7 +481,10 @@ class Study:
                     _checked(whole[""], path, str(path))
                     plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
                 found.append(ArmPlan(name, varied, plan, unchanged))
-        return cls(title, found, fast, trial=_trial([raw, *every], found, changes, path))
+        later = [*(("fast.", table) for table in small), *(("--set ", table) for table in said)]
+        layers = {n: (("", raw), (f"arm.{n}.", table_in(changes, n, path)), *later) for n in laid}
+        trial = _trial([raw, *every], found, changes, path)
+        return cls(title, found, fast, trial=trial, file=str(path), layers=layers)
 
     def of_nodes(self, names: Sequence[str]) -> Study:
         """These nodes and those that they need alone. Raises PlanError if one of them is nowhere."""

@@ -96,9 +96,10 @@ class Registry(Generic[C]):
         try:
             checked = component.Settings(**given)
         except ValidationError as error:
-            raise SettingsError(
-                "; ".join(_explained(e, use, component) for e in error.errors(include_url=False))
-            ) from None
+            faults = error.errors(include_url=False)
+            told = SettingsError("; ".join(_explained(e, use, component) for e in faults))
+            told.keys = tuple(str(e["loc"][0]) for e in faults if e["loc"])
+            raise told from None
         for place, value in misread(given, checked):
             raise SettingsError(f"{use!r}, {place}: this should be a number (got {written(value)})")
         with blamed(repr(use)):

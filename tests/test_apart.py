@@ -58,8 +58,12 @@ def test_an_arm_that_was_run_apart_is_not_compared(plan: Path, rrm: Rrm) -> None
     sets = ("--arm", "recursive", "--set", "effort.cases=4", "--set", "gate=off")
     run = rrm("run", plan, "--out", out, "-w", 1, "-q", *sets)
     assert run.code == 0
-    (said,) = [line for line in run.out.splitlines() if "! Arms here differ in effort.cases" in line]
-    assert "4 in recursive; 6 in unassisted, oracle" in said
+    said = " ".join(run.out.split())
+    assert said.count("! Arms here differ in") == 1, "what parts the same arms from the same is one sentence"
+    assert (
+        "! Arms here differ in effort.cases and gate.on_fail, which is nothing that the plan compares "
+        "(effort.cases 4, gate.on_fail off in recursive; effort.cases 6, gate.on_fail warn in unassisted, oracle): they"
+    ) in said
     found = told(rrm, out)
     assert {"name": "recursive", "effort.cases": 4, "gate.on_fail": "off"} in [a["arm"] for a in found["arms"]]
     assert across(found) == [], "nothing is said across them"
@@ -80,6 +84,25 @@ def test_seeds_that_were_run_apart_are_not_averaged(plan: Path, rrm: Rrm) -> Non
     )
     assert "(6 in recursive at seed 0; 4 in recursive at seed 1)" in said
     assert "one seed" in rrm("report", out).out
+
+
+def test_a_sentence_is_told_whole_however_many_arms_and_keys_it_names(plan: Path, rrm: Rrm) -> None:
+    """Only what others wrote is cut: not the words of the report."""
+    out = plan.with_name("out")
+    seeds = ("--set", f"vary.seed={list(range(12))}")
+    assert rrm("run", plan, "--out", out, "-w", 1, "-q", *seeds, "--set", "effort.exam=0").code == 0
+    few = ("--set", "vary.seed=[0, 1]", "--set", "effort.rounds=1", "--set", "gate.items=2", "--set", "effort.exam=0")
+    text = " ".join(rrm("run", plan, "--out", out, "-w", 1, "-q", *few).out.split())
+    told_ = (
+        "! Seeds of recursive, unassisted and oracle differ in effort.rounds and gate.items, which is nothing that the "
+        "plan compares (effort.rounds 1, gate.items 2 in recursive, unassisted and oracle at seeds 0, 1; effort.rounds "
+        "2, gate.items 4 in recursive, unassisted and oracle at seeds 2, 3, 4, 5, 6, 7, 8, 9, 10, 11): they were "
+        "trained apart, with other settings, so that they stand apart here, and nothing is said across them."
+    )
+    assert told_ in text
+    assert "more characters" not in text
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert told_[2:] in page
 
 
 def arm(name: str, node: dict[str, Any], base: dict[str, Any], **varied: Any) -> Arm:

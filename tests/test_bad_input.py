@@ -105,8 +105,17 @@ WRONG_PLANS = {
         changed((BLOCK, "length = 8")),
         ["'block' does not answer such questions", "settings"],
     ),
-    "helps itself": (changed(('= "block" }', '= "total" }')), ["circles: total -> total"]),
-    "a circle": (changed((BLOCK + " }", BLOCK + ' }\nhelped_by = { block = "total" }')), ["circles", "block", "total"]),
+    "helps itself": (
+        changed(('= "block" }', '= "total" }')),
+        ["circles: total -> total; leave out node.total.helped_by.block"],
+    ),
+    "a circle": (
+        changed((BLOCK + " }", BLOCK + ' }\nhelped_by = { block = "total" }')),
+        [
+            "plan.toml: judging would go in circles: block -> total -> block; "
+            "leave out node.block.helped_by.block, or node.total.helped_by.block"
+        ],
+    ),
     "unknown start": (changed((HELP, HELP + '\nstart = "blok"')), ["node.total.start", "Did you mean 'block'"]),
     "starts go in circles": (changed((BLOCK + " }", BLOCK + ' }\nstart = "total"')), ["wait for each other"]),
     "unknown key on top": (changed(("seed = 7", "sed = 7")), ["sed", "Did you mean 'seed'"]),
@@ -116,6 +125,18 @@ WRONG_PLANS = {
     "unknown key in gate": (changed(("{ items = 4 }", "{ item = 4 }")), ["gate.item", "Did you mean 'items'"]),
     "a part without use": (changed(('use = "tally"', 'name = "tally"')), ["cast.reward.use", "missing"]),
     "bad gate word": (changed(("gate = { items = 4 }", 'gate = "maybe"')), ["gate", "'warn', 'stop' or 'off'"]),
+    "bad gate number": (
+        changed(("gate = { items = 4 }", "gate = 3")),
+        ["gate", "'warn', 'stop' or 'off', or a table (got 3)"],
+    ),
+    "a trial of one arm": (
+        STUDY + '[trial]\narms = ["unassisted"]\n',
+        ["trial.arms: this should have 2 entries or more"],
+    ),
+    "more cases of a trial than there are": (
+        STUDY + "[trial]\nof = 3\n",
+        ["trial: nobody can judge 40 of 3 cases without judging one twice: raise `of`, or lower `cases`"],
+    ),
     "fewer than no cases": (changed(("cases = 6", "cases = -1")), ["effort.cases", "greater than or equal to 0"]),
     "no cases": (changed(("cases = 6", "cases = 0")), ["effort.cases: 0 asks nobody", "'tally'", "write 1 or more"]),
     "half a round": (changed(("rounds = 2", "rounds = 1.5")), ["effort.rounds", "1.5"]),
@@ -573,6 +594,56 @@ def flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+ORACLE = '[arm.run]\n[arm.oracle]\ncast = { evaluator = { use = "oracle" } }\n'
+PLACES = {
+    "for all": (changed(("budget = 5", "bugdet = 5")), (), "cast.evaluator: 'simulated' has no setting 'bugdet'"),
+    "for a node": (
+        changed((BLOCK, f"{BLOCK}, lenght = 4")),
+        (),
+        "node.block.task: 'column-sum' has no setting 'lenght'. Did you mean 'length'?",
+    ),
+    "for a family": (
+        changed((HELP, HELP + '\nfamily = "sums"')) + "[family.sums]\ncast = { policy = { m = 3 } }\n",
+        (),
+        "family.sums.cast.policy: 'best-of-n' has no setting 'm'",
+    ),
+    "in an arm": (
+        STUDY + ORACLE.replace('"oracle" }', '"oracle", budget = 3 }'),
+        (),
+        "arm.oracle.cast.evaluator: 'oracle' has no setting 'budget'. There are: approve_from, beta",
+    ),
+    "a name in an arm": (
+        STUDY + ORACLE.replace('{ use = "oracle" }', '"oracel"'),
+        (),
+        "arm.oracle.cast.evaluator: no evaluator is called 'oracel'. Did you mean 'oracle'?",
+    ),
+    "of no component": (
+        STUDY + ORACLE + "node.total.helped_by = { blok = 'block' }\n",
+        (),
+        "arm.oracle: node.total.helped_by.blok: 'total' has no subtask 'blok'",
+    ),
+    "what varies": (
+        STUDY + "[vary]\ncast.evaluator.bugdet = [1, 2]\n",
+        (),
+        "vary.cast.evaluator: 'simulated' has no setting 'bugdet'",
+    ),
+    "on the command line": (
+        STUDY,
+        ("--set", "cast.evaluator.bugdet=3"),
+        "--set cast.evaluator: 'simulated' has no setting 'bugdet'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_fault_is_told_with_its_file_and_as_it_is_written(case: str, tmp_path: Path, rrm: Rrm) -> None:
+    text, options, words = PLACES[case]
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    line = one_line(rrm("run", path, "--out", tmp_path / "out", *options).err)
+    assert line.startswith(f"rrm: {path}: {words}"), line
 
 
 def test_weights_that_are_missing_cut_or_altered(trained: Path, study: Path, rrm: Rrm) -> None:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrm import build, cost, pace
-from rrm.errors import ComponentError, RrmError
+from rrm.build import refuse_another
+from rrm.errors import ComponentError, RrmError, StoreError
 from rrm.job import assemble_node, jobs
 from rrm.node import Node
 from rrm.pace import Rate, Size
@@ -320,13 +321,35 @@ def test_a_folder_holds_one_study(study: Path, rrm: Rrm, tmp_path: Path) -> None
     assert run.code == 1
     assert run.err == (
         f"rrm: {out}: another study stands in this folder (Sums in two levels, small.). Give another --out; "
-        "a plan that was changed counts as the same study while its title, or the names of its nodes, stay\n"
+        "a plan that was changed counts as the same study while its title (its first comment line), or the names of "
+        "its nodes and of an arm, stay\n"
     )
     assert list(Store(out).export()) == before, "nothing is recorded of it"
     other.write_text(STUDY.replace("# Sums in two levels, small.", "# Small sums, in two levels."))
     assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the nodes are the same"
     other.write_text(STUDY.replace("total", "sum"))
     assert rrm("run", other, "--out", out, "-w", 1, "-q").code == 0, "the title is the same"
+    other.write_text(STUDY.replace("# Sums in two levels, small.", "# Sums and arms.") + "[arm.a]\n")
+    assert rrm("run", other, "--out", out, "-w", 1).code == 1, "nodes of the same names are not enough"
+
+
+def test_no_study_of_ours_is_taken_for_another(tmp_path: Path) -> None:
+    """Whatever stands in a folder of one, the plan of another is refused there."""
+    arms = {}
+    for path in sorted((ROOT / "configs").glob("*.toml")):
+        study = Study.load(path)
+        arms[path.stem] = [
+            Arm(name=a.name, seed=a.plan.seed, plan={}, title=study.title, nodes=dict.fromkeys(a.plan.node, "0" * 16))
+            for a in study.arms
+        ]
+    assert len(arms) > 10
+    for name, there in arms.items():
+        store = Store(tmp_path / name)
+        store.append("study", "arms", there)
+        assert refuse_another(store, there)
+        for other in arms.keys() - {name}:
+            with pytest.raises(StoreError, match="another study stands in this folder"):
+                refuse_another(store, arms[other])
 
 
 def test_one_node_with_what_it_needs(study: Path, rrm: Rrm, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from conftest import STUDY, Rrm
 from rrm import Arm, Item, Response, Store, __version__
 from rrm.assemble import check_apart
 from rrm.cli.templates import TEMPLATES
+from rrm.job import jobs
+from rrm.plan import Study
 from rrm.records import Case, Preference
 from rrm_tasks.column_sum import ColumnSum
 
@@ -323,6 +325,20 @@ def test_superseded_nodes_are_marked_and_pruned(trained: Path, study: Path, rrm:
     assert rrm("prune", trained).out == "No node is superseded.\n"
     assert old not in rrm("show", trained).out
     assert rrm(*again, "node.total.effort.cases=6").code == 0, "and may be trained once more"
+
+
+def test_what_was_never_begun_is_told_so(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    """As after an interruption, or while a run goes on: the arms are recorded, and one of two seeds is trained."""
+    seeds = ("--set", "vary.seed=[0, 1]")
+    assert rrm("run", study, "--out", tmp_path / "out", "-w", 1, "-q", "--set", "seed=0").code == 0
+    Store(tmp_path / "out").append("study", "arms", jobs(Study.load(study, sets=seeds[1:]))[1])
+    found = json.loads(rrm("plan", study, "--out", tmp_path / "out", "--json", "--no-measure", *seeds).out)["nodes"]
+    states = [(n["node"], n["arms"], n["state"]) for n in found]
+    one, other = (["run, seed 0"], ["run, seed 1"])
+    assert states == [
+        ("block", one, "trained"), ("total", one, "trained"),
+        ("block", other, "not begun"), ("total", other, "waits for block"),
+    ]  # fmt: skip
 
 
 def test_python_m_rrm_is_rrm() -> None:
@@ -676,6 +692,26 @@ def test_column_sum_runs_at_its_small_size(rrm: Rrm, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<h1>Small size (--fast): " in page
     assert page.count("This is the small size (--fast)") == 2, "where verdicts stand, and with what is not shown"
+
+
+@pytest.mark.parametrize("order", [("", "--fast"), ("--fast", "")])
+def test_sizes_are_not_mixed_in_one_report(order: tuple[str, str], study: Path, rrm: Rrm) -> None:
+    """One folder, two sizes: the full one alone is told, and a line says so; going on keeps each as it is."""
+    fast = "[fast]\neffort = { rounds = 1, cases = 2 }\nvary = { seed = [0] }\n"
+    study.write_text(STUDY + "[vary]\nseed = [0, 1]\n" + fast)
+    out = study.with_name("out")
+    for size in order:
+        said = rrm("run", study, "--out", out, "-w", 1, "-q", *([size] if size else []))
+        assert said.code == 0
+    assert said.out.count("Truth on held-out items") == 1
+    assert "Runs at the small size (--fast) of run stand in this folder too" in said.out
+    assert not any(words in said.out for words in ("Small size", "differ in", "newer plan"))
+    before = json.loads(rrm("report", out, "--json").out)
+    assert [(a["seed"], a["nodes"]["total"]["judgements"]) for a in before["arms"]] == [(0, 12), (1, 12)]
+    assert (before["fast"], bool(before["verdicts"])) == (False, True)
+    assert rrm("run", out, "-w", 1, "-q").code == 0
+    assert json.loads(rrm("report", out, "--json").out) == before
+    assert rrm("prune", out).out == "No node is superseded.\n"
 
 
 def test_a_run_bears_the_title_of_its_plan(study: Path, tmp_path: Path, rrm: Rrm) -> None:

@@ -199,6 +199,37 @@ def test_cells_of_a_spreadsheet_are_inert(tmp_path: Path, rrm: Rrm) -> None:
     assert sum(line[list(COLUMNS).index("prompt")].startswith("'") for line in cells[1:]) == 6
 
 
+def test_a_spreadsheet_is_read_back_as_it_was(tmp_path: Path, rrm: Rrm) -> None:
+    """Whatever stands in answers, in help and in what was said: escapes are undone, and what hides is not lost."""
+    texts = ["=1+1", "'=1", "-5", "a\u202eb\x7f\t", '[", "]', "ü\n"]
+    said: list[tuple[Case, Feedback]] = []
+    for number, text in enumerate(texts):
+        c = case(text, "11", exhibits=[Exhibit(text=text)], place=f"0/{number}")
+        said.append((c, Correction(case=c.id, evaluator=text, response=1, text=text)))
+    recorded(tmp_path / "run", said)
+    for name in ("x.csv", "x.parquet"):
+        path = tmp_path / name
+        assert rrm("export", tmp_path / "run", "--format", path.suffix[1:], "--training", "--out", path).code == 0
+        back = list(judgements(path, SUM))
+        assert [[r.text for r in c.responses] for c, _ in back] == [[text, "11"] for text in texts]
+        assert [c.exhibits for c, _ in back] == [c.exhibits for c, _ in said]
+        assert [f.model_dump() | {"case": ""} for _, f in back] == [f.model_dump() | {"case": ""} for _, f in said]
+
+
+def test_lists_of_a_spreadsheet_that_were_altered_or_cut_are_told(tmp_path: Path, rrm: Rrm) -> None:
+    c = case("10", "11", exhibits=[Exhibit(text="x" * 40_000)])
+    recorded(tmp_path / "run", [(c, Preference(case=c.id, evaluator="e", first_better=1))])
+    path = tmp_path / "x.csv"
+    assert rrm("export", tmp_path / "run", "--format", "csv", "--out", path).code == 0
+    with pytest.raises(PlanError, match="line 2: exhibits: this was too long for a cell and was cut"):
+        list(judgements(path, SUM))
+    path.write_text('prompt,answers,said\nAdd up: 1 2 3 4,"10, 11",{}\n')
+    with pytest.raises(
+        PlanError, match=r"x.csv, line 2: answers: write JSON, .* like \[\"312\", \"310\"\] \(got '10, 11'"
+    ):
+        list(judgements(path, SUM))
+
+
 def test_nothing_half_is_left_where_writing_fails(trained: Path, tmp_path: Path) -> None:
     def failing() -> Any:
         yield dict.fromkeys(PAIR, "x")
@@ -238,6 +269,8 @@ def test_what_is_missing_is_named(trained: Path, rrm: Rrm, tmp_path: Path, monke
         assert words in said.err.replace("\n", " ")
     said = rrm("export", trained, "--format", "csv", "--node", "totl")
     assert "no node is called 'totl'. Did you mean 'total'?" in said.err
+    assert said.out == "", "nothing is written of what is not there"
+    assert rrm("export", trained, "--format", "csv", "--arm", "zip").out == ""
 
 
 def test_a_long_stream_is_read_in_parts_and_what_was_not_judged_left_out(tmp_path: Path) -> None:
@@ -289,7 +322,13 @@ def all_pairs(judged: Any) -> list[tuple[str, str, str]]:
     return sorted(pairs(judged, Counter()))
 
 
-FORMS = [("trl", "p.jsonl"), ("trl", "p.parquet"), ("parquet", "all.parquet"), ("datasets", "folder")]
+FORMS = [
+    ("trl", "p.jsonl"),
+    ("trl", "p.parquet"),
+    ("parquet", "all.parquet"),
+    ("csv", "all.csv"),
+    ("datasets", "folder"),
+]
 
 
 @pytest.mark.parametrize(("form", "name"), FORMS)
@@ -347,7 +386,7 @@ GOOD = "Add up: 1 2 3 4"
         ("x.csv", "prompt,prompt\na,b\n", "line 1: two columns are called 'prompt'"),
         ("x.csv", "prompt,chosen,rejected\n", "there is no row in it"),
         ("x.csv", 'prompt,chosen,rejected\n"a"b,1,2\n', "this is no CSV"),
-        ("x.csv", b"prompt,chosen,rejected\n\xff,1,2\n", "this is not UTF-8"),
+        ("x.csv", b"prompt,chosen,rejected\n\xff,1,2\n", "line 2: this is not UTF-8"),
         ("x.jsonl", "{}", "line 1: the column"),
         ("x.jsonl", "[1]", "line 1: write one JSON object a line"),
         ("x.jsonl", '\n{"prompt": ', "line 2: this is no JSON"),
@@ -369,7 +408,7 @@ def test_a_wrong_row_is_told_by_file_line_and_what_to_write(
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     said = rrm("run", plan, "--out", tmp_path / "out", "--set", f"node.block.judged={name}")
     assert said.code == 1
-    assert said.err.startswith("rrm: node.block.judged: ")
+    assert said.err.startswith(f"rrm: {plan}: node.block.judged: ")
     assert str(tmp_path / name) in said.err
     assert words in said.err, said.err
     assert said.err.count("\n") == 1

@@ -69,9 +69,16 @@ def test_circles_are_found_and_named(helped: dict[str, dict[str, str]]) -> None:
         return
     with pytest.raises(GraphError, match="circles: ") as caught:
         graph_of(helped)
-    circle = str(caught.value).split(": ")[1].split(" -> ")
+    circle = str(caught.value).partition("; ")[0].split(": ")[1].split(" -> ")
     assert circle[0] == circle[-1]
     assert all(later in helped[node].values() for node, later in pairwise(circle))
+    for way in str(caught.value).partition("; leave out ")[2].split(", or "):  # and each way out is one
+        places = [key.split(".") for key in way.split(" and ")]
+        fewer = {
+            n: {s: h for s, h in slots.items() if ["node", n, "helped_by", s] not in places}
+            for n, slots in helped.items()
+        }
+        assert any(later not in fewer[node].values() for node, later in pairwise(circle))
 
 
 @given(edges(upward=True), st.randoms())

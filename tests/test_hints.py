@@ -27,6 +27,7 @@ def test_check_knows_studies_by_half_too(rrm: Rrm, monkeypatch: pytest.MonkeyPat
     ("call", "hint"),
     [
         (("new", "tsak", "x"), "there is no 'tsak'. Did you mean 'task'?"),
+        (("export", "--format", "cvs", "runs/x"), "there is no 'cvs'. Did you mean 'csv'?"),
         (("verify", "--policy", "greed", "runs/x"), "there is no 'greed'. Did you mean 'greedy'?"),
     ],
 )

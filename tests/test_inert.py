@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from rrm.inert import MARKS, file_name, inert, spreadsheet_cell
+from rrm.inert import MARKS, file_name, from_spreadsheet_cell, inert, spreadsheet_cell
 
 HIDDEN = [
     "\x1b[2J",
@@ -115,13 +115,18 @@ def test_no_cell_is_a_formula(start: str) -> None:
     out = io.StringIO()
     csv.writer(out).writerow([cell, "x"])
     assert next(csv.reader(io.StringIO(out.getvalue()))) == [cell, "x"]
-    assert spreadsheet_cell(cell) == cell
+    assert from_spreadsheet_cell(cell) == inert(start + "1+cmd|' /C calc'!A0")
 
 
 def test_numbers_and_words_are_cells_as_they_are() -> None:
     for text in ("-5", "+3", "3.25", "-0.5", "", "hello", "a=b"):
         assert spreadsheet_cell(text) == text
     assert spreadsheet_cell("-5+1") == "'-5+1"
+
+
+@given(st.text("'=+-@5＝ \na", max_size=6))
+def test_what_a_cell_was_made_of_is_found_again(text: str) -> None:
+    assert from_spreadsheet_cell(spreadsheet_cell(text)) == text
 
 
 @given(anything)

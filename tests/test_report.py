@@ -651,6 +651,19 @@ def test_terminal_fits_and_says_what_matters(study: Store) -> None:
     assert "Every item of this task is seen in training" in text
 
 
+def test_whose_the_baselines_are_is_said_where_arms_differ_in_them(study: Store) -> None:
+    """And they stand in one part of the table, however many arms there are."""
+    assert "Baselines:" not in printed(report(study)), "they are the same in every arm"
+    for name, first in (("other", "0123"), ("another", "0000")):
+        filled(study, name, "0123", first=first)
+        study.append("study", "arms", [arm(name, 0, {"part": "p0", "whole": name})])
+    text = printed(report(study))
+    assert text.count("Baselines: of recursive.") == 1
+    heads = [line for line in text.splitlines() if line.startswith("level")]
+    assert [all(w in line for w in ("majority", "zero-shot", "tree", "gap")) for line in heads] == [True, False]
+    assert [any(w in line for w in ("majority", "zero-shot", "tree", "gap")) for line in heads] == [True, False]
+
+
 @pytest.mark.parametrize("middle", ["1-audit", "x" * 20 + "-1-of-several-audits"])
 def test_two_nodes_never_look_the_same(store: Store, middle: str) -> None:
     names = [f"absent-supervisor-{m}" for m in (middle, middle.replace("1", "2"), "agent")]
@@ -908,7 +921,7 @@ def test_what_arms_share_is_said_once(store: Store) -> None:
     for key in ("shared", "own"):
         store.append(keyed(key), "gate", [gate(False)])
     for name, key in (("recursive", "shared"), ("silent", "shared"), ("other", "own"), ("truth", "shared")):
-        store.append("study", "arms", [arm(name, 0, {"whole": key})])
+        store.append("study", "arms", [arm(name, 0, {"part": key})])
     said = [v.text for v in report(store).verdicts]
     assert len(said) == len(set(said))
     failed = [t for t in said if "failed its gate" in t]
@@ -918,6 +931,14 @@ def test_what_arms_share_is_said_once(store: Store) -> None:
     ]
     assert sum("common answer" in t or "zero-shot" in t for t in said) >= 2
     assert all(t.startswith(("recursive, silent, truth: ", "other: ")) for t in said)
+
+
+def test_a_gate_under_which_nothing_stands_says_nothing_of_levels_above(store: Store) -> None:
+    filled(store, "top", "0000")
+    store.append(keyed("top"), "gate", [gate(False)])
+    store.append("study", "arms", [arm("recursive", 0, {"whole": "top"})])
+    (failed,) = (v.text for v in report(store).verdicts if "failed its gate" in v.text)
+    assert failed == "recursive: failed its gate at the one seed"
 
 
 def test_one_seed_that_was_begun_is_said_in_the_singular(store: Store) -> None:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A .toml file, for example configs/glossary.toml.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/<plan>")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The run's folder.", show_default="runs/<plan>, with --fast runs/<plan>-fast"),
+]
 Fast = Annotated[bool, typer.Option("--fast", help="At the small size of the plan's [fast] table.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", metavar="NAME", help="Only this arm; may be repeated.")]
 Nodes = Annotated[

@@ -7,12 +7,12 @@ import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from rrm.cli import app
-from rrm.cli.arguments import Arms, RunFolder
+from rrm.cli.arguments import Arms, RunFolder, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from rrm.exchange.rows import Chosen
     from rrm.store import Store
 
-Format = Literal["jsonl", "csv", "parquet", "datasets", "trl"]
+FORMATS = ("jsonl", "csv", "parquet", "datasets", "trl")
 
 
 @app.command()
 def export(
     run: RunFolder,
-    format_: Annotated[Format, typer.Option("--format", help="What is written; see below.")] = "jsonl",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="|".join(FORMATS), help="What is written; see below.", callback=one_of(*FORMATS)
+        ),
+    ] = "jsonl",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="PATH", help="A file, or a folder of datasets.", show_default="stdout"),
@@ -66,6 +71,7 @@ def export(
         raise typer.BadParameter(f"--format {format_} needs --out PATH")
     store = Store(run, create=False)
     chosen = Chosen(arm or (), node or (), training or format_ == "trl")
+    chosen.check(store)  # before anything is written
     if format_ == "jsonl":
         _text(out, partial(_record, store))
     elif format_ == "trl":

@@ -248,7 +248,7 @@ def _reason(job: Job, old: Arm | None, below: Sequence[str]) -> str:
     if old is None or job.name not in old.nodes:
         return "new"
     if old.nodes[job.name] == job.key:
-        return "its weights are gone" if not below else f"waits for {', '.join(below)}"
+        return "not begun" if not below else f"waits for {', '.join(below)}"
     try:
         then, now = (_leaves(p.node[job.name].model_dump(mode="json")) for p in (plan_of(old), job.plan))
     except StoreError:

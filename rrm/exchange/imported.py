@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from rrm.errors import PlanError
 from rrm.exchange.reading import rows
-from rrm.exchange.rows import EXHIBITS, JUDGED, misfit
+from rrm.exchange.rows import EXHIBITS, JUDGED, READ, misfit
 from rrm.faults import blamed, in_words, written
 from rrm.graph import suggest
 from rrm.records import FEEDBACK, Case, Correction, Demonstration, Exhibit, Feedback, Item, Preference, Rating, Response
@@ -135,7 +135,7 @@ def _rating(cells: Cells, file: str) -> _Said:
 
 
 FORMS: Mapping[tuple[str, ...], Callable[[Cells, str], _Said]] = {
-    ("prompt", "answers", "said"): _of_rrm,
+    READ: _of_rrm,
     ("prompt", "chosen", "rejected"): _pair,
     ("prompt", "first", "second", "preference"): _preference,
     ("prompt", "answer", "score"): _rating,

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rrm.errors import PlanError
+from rrm.exchange.rows import COLUMNS, READ
 from rrm.exchange.writing import MANY, needed
+from rrm.faults import written
+from rrm.inert import from_spreadsheet_cell, was_cut
 
 Numbered = Iterator[tuple[str, Mapping[str, Any]]]
 """Rows, each with where it stands: "line 7", or "row 7" of what has no lines; both count from 1."""
 
+EXAMPLES = {"answers": '["312", "310"]', "agents": '["block", "block"]', "said": '{"kind": "preference", …}'}
 EXAMPLE = '{"prompt": "2 + 2", "chosen": "4", "rejected": "5"}'
 
 
@@ -51,11 +55,45 @@ def _csv(path: Path) -> Numbered:
                         f"{path}, {where}: {len(cells)} cells under {len(header)} columns: a text with commas or line "
                         'breaks in it stands in quotes, "like, this"'
                     )
-                yield where, dict(zip(header, cells, strict=True))
+                row = dict(zip(header, cells, strict=True))
+                yield where, _plain(row, f"{path}, {where}") if row.keys() >= set(READ) else row
         except csv.Error as error:
             raise PlanError(f"{path}, line {lines.line_num}: this is no CSV: {error}") from None
         except UnicodeDecodeError:
-            raise PlanError(f"{path}, after line {lines.line_num}: this is not UTF-8: save the file as UTF-8") from None
+            raise PlanError(f"{path}, line {_strange(path)}: this is not UTF-8: save the file as UTF-8") from None
+
+
+def _strange(path: Path) -> int:
+    """The first line that is not UTF-8: text is decoded many lines at once, which tells nothing of the line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return number
+
+
+def _plain(row: Mapping[str, str], where: str) -> dict[str, Any]:
+    """A row that `rrm export` wrote for spreadsheets, as it was: its lists are JSON, and no cell is a formula."""
+    plain: dict[str, Any] = {}
+    for name, cell in row.items():
+        kind = COLUMNS.get(name, "number")
+        if was_cut(cell):
+            raise PlanError(
+                f"{where}: {name}: this was too long for a cell and was cut when it was exported: export as parquet"
+            )
+        plain[name] = from_spreadsheet_cell(cell) if kind in ("text", "json") else cell
+        if cell and kind in ("texts", "wholes", "tiers", "json"):
+            try:
+                found = json.loads(cell)
+            except ValueError:
+                like = EXAMPLES.get(name, "[]")
+                raise PlanError(
+                    f"{where}: {name}: write JSON, as rrm export does, like {like} (got {written(cell)})"
+                ) from None
+            plain[name] = plain[name] if kind == "json" else found
+    return plain
 
 
 def _jsonl(path: Path) -> Numbered:

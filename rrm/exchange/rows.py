@@ -36,19 +36,22 @@ JUDGED = "judged"
 """The stream of what was judged elsewhere, before round 0."""
 
 Row = dict[str, Any]
-Kind = Literal["text", "texts", "whole", "wholes", "number", "flag", "tiers"]
-"""Of a column: text, a whole number, a number, yes or no, or lists of them."""
+Kind = Literal["text", "texts", "json", "whole", "wholes", "number", "flag", "tiers"]
+"""Of a column: text, text that is JSON, a whole number, a number, yes or no, or lists of them."""
 
 COLUMNS: Mapping[str, Kind] = {
     "node": "text", "level": "whole", "task": "text", "arms": "texts", "key": "text",
     "stage": "text", "round": "whole", "place": "text", "case": "text",
-    "prompt": "text", "answers": "texts", "agents": "texts", "exhibits": "texts", "exhibits_json": "text",
+    "prompt": "text", "answers": "texts", "agents": "texts", "exhibits": "texts", "exhibits_json": "json",
     "evaluator": "text", "kind": "text",
     "first_better": "number", "tiers": "tiers", "response": "whole", "score": "number", "approved": "flag",
-    "text": "text", "said": "text",
+    "text": "text", "said": "json",
     "seconds": "number", "work": "whole", "opened": "wholes", "confidence": "number",
 }  # fmt: skip
 """The columns of the table of feedback, in order."""
+
+READ = ("prompt", "answers", "said")
+"""Those by which a row of it is known."""
 
 ONE = (Rating, Approval, Correction, StepLabels, ActionLabels, ActionValues, Advantages, Mask)
 """Kinds of feedback that speak of one answer of a case."""
@@ -81,6 +84,10 @@ class Chosen:
     nodes: Collection[str] = ()
     training: bool = False
     """Without gates and spot checks, from which nothing is learnt."""
+
+    def check(self, store: Store) -> None:
+        """Raises RrmError where an arm or a node is not there."""
+        _nodes(store, self)
 
 
 def told(store: Store, chosen: Chosen = Chosen()) -> Iterator[Told]:

@@ -29,7 +29,10 @@ def jsonl(rows: Iterable[Mapping[str, Any]], file: TextIO) -> None:
 
 
 def table_csv(rows: Iterable[Row], columns: Mapping[str, Kind], file: TextIO) -> None:
-    """For spreadsheets: every text is inert, none is taken for a formula, and lists are JSON. Over-long text is cut."""
+    """For spreadsheets: every text is inert, none is taken for a formula, and lists are JSON. Over-long text is cut.
+
+    JSON holds what is hidden in it as JSON writes it, so that nothing of an answer is lost on the way back.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
@@ -102,13 +105,19 @@ def _cell(value: Any, kind: Kind) -> str:
         return ""
     if kind in ("whole", "number", "flag"):
         return json.dumps(value)
-    return spreadsheet_cell(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    if kind == "text":
+        return spreadsheet_cell(value)
+    content = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if inert(content, len(content)) != content:  # ASCII, in which JSON shows everything but one
+        content = json.dumps(json.loads(content)).replace("\x7f", "\\u007f")
+    return spreadsheet_cell(content)
 
 
 def _schema(arrow: Any, columns: Mapping[str, Kind]) -> Any:
     text, number = arrow.string(), arrow.int64()
     kinds: dict[Kind, Any] = {
         "text": text,
+        "json": text,
         "texts": arrow.list_(text),
         "whole": number,
         "wholes": arrow.list_(number),

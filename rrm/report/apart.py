@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rrm.picture import short
 from rrm.records import Arm
 
 Settings = dict[tuple[str, str], Any]
@@ -29,30 +30,54 @@ def differences(arms: Sequence[Arm]) -> list[dict[str, Any]]:
 
 
 def sentences(arms: Sequence[Arm], differs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The same for people: what differs, and who has which value of it."""
+    """The same for people: what differs, and who has which value of it; what parts the same from the same, at once."""
+    alike: dict[tuple[tuple[int, ...], ...], dict[str, list[str]]] = {}
     for key in dict.fromkeys(key for one in differs for key in one):
-        having = [(arm, one[key]) for arm, one in zip(arms, differs, strict=True) if key in one]
-        values: dict[str, list[Arm]] = {}
-        for arm, value in having:
-            values.setdefault("none" if value is None else _plain(value), []).append(arm)
-        mixed = [
-            n for n in dict.fromkeys(a.name for a, _ in having) if sum(n in _names(v) for v in values.values()) > 1
-        ]
-        who = f"Seeds of {' and '.join(mixed)} differ" if mixed else "Arms here differ"
-        each = "; ".join(f"{value} in {', '.join(_called(some, mixed))}" for value, some in values.items())
+        values: dict[str, list[int]] = {}
+        for i, one in enumerate(differs):
+            if key in one:
+                values.setdefault("none" if one[key] is None else _plain(one[key]), []).append(i)
+        alike.setdefault(tuple(map(tuple, values.values())), {})[key] = list(values)
+    for parts, keys in alike.items():
+        groups = [[arms[i] for i in part] for part in parts]
+        names = [dict.fromkeys(arm.name for arm in group) for group in groups]
+        mixed = [n for n in dict.fromkeys(n for some in names for n in some) if sum(n in some for some in names) > 1]
+        who = f"Seeds of {_listed(mixed)} differ" if mixed else "Arms here differ"
+        each = "; ".join(
+            f"{', '.join(_said(key, values[i], alone=len(keys) == 1) for key, values in keys.items())} in "
+            f"{_called(group, mixed)}"
+            for i, group in enumerate(groups)
+        )
         yield (
-            f"{who} in {key}, which is nothing that the plan compares ({each}): they were trained apart, with other "
-            "settings, so that they stand apart here, and nothing is said across them."
+            f"{who} in {_listed([short(key, 80) for key in keys])}, which is nothing that the plan compares ({each}): "
+            "they were trained apart, with other settings, so that they stand apart here, and nothing is said across "
+            "them."
         )
 
 
-def _names(arms: Sequence[Arm]) -> set[str]:
-    return {arm.name for arm in arms}
+def _said(key: str, value: str, *, alone: bool) -> str:
+    return short(value, 60) if alone else f"{short(key, 80)} {short(value, 60)}"
 
 
-def _called(arms: Sequence[Arm], mixed: Sequence[str]) -> list[str]:
-    """Arms by name, those whose seeds are not alike with the seed."""
-    return list(dict.fromkeys(f"{a.name} at seed {a.seed}" if a.name in mixed else a.name for a in arms))
+def _called(arms: Sequence[Arm], mixed: Sequence[str]) -> str:
+    """Arms by name, those whose seeds are not alike with the seeds."""
+    seeds: dict[str, list[int]] = {}
+    for arm in arms:
+        seeds.setdefault(arm.name, []).extend([arm.seed] if arm.name in mixed else [])
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for name, some in seeds.items():
+        alike.setdefault(tuple(dict.fromkeys(some)), []).append(name)
+    return ", ".join(
+        f"{_listed(names)} at seed{'s' if len(some) > 1 else ''} {', '.join(map(str, some))}"
+        if some
+        else ", ".join(short(name, 40) for name in names)
+        for some, names in alike.items()
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    told = [short(name, 80) for name in names]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
 
 
 def _differing(plans: Sequence[tuple[Settings, Settings]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from rrm.figures import amount, bounds, number, signed
 from rrm.gate import AGREES
 from rrm.inert import inert
 from rrm.measure import MIN_GAP, Figure, over_seeds, t_interval, temperature_at_bound
-from rrm.picture import Series, graph_svg, line_chart_svg, short
+from rrm.picture import Series, graph_svg, line_chart_svg, sentence, short
 from rrm.records import SpotResult
 from rrm.report.gap import Point
 from rrm.report.measures import Sheet, sheets
@@ -58,7 +58,7 @@ def page(study: Study, said: Sequence[Verdict], cases: Iterable[Shown], title: s
         gaps=_gaps(study, arms),
         trials=shown_trials(tried),
         cases=list(cases),
-        limits=[short(text, 600) for text in limits(study)],
+        limits=[sentence(text) for text in limits(study)],
         min_gap=number(MIN_GAP),
         negligible=number(NEGLIGIBLE),
         agrees=AGREES,
@@ -73,6 +73,7 @@ def _environment() -> Environment:
     environment.lstrip_blocks = True
     environment.filters["inert"] = inert
     environment.filters["short"] = short
+    environment.filters["sentence"] = sentence
     environment.filters["truth"] = lambda x: "–" if x is None else f"{x:.3g}"
     return environment
 

@@ -122,6 +122,8 @@ class Study:
     """The newest plan's; empty where none is recorded."""
     newer: Sequence[Newer] = ()
     """Plans that were begun after those told here, and are not trained to their end."""
+    left_out: Sequence[Arm] = ()
+    """Plans at the small size that stand in the record too."""
 
     @classmethod
     def read(cls, store: Store, graph_of: GraphOf) -> Study:
@@ -149,9 +151,8 @@ class Study:
             for number, part in enumerate(families(run.graph)):
                 family.update(dict.fromkeys((node for node in part if node not in family), number))
         title = next((run.arm.title for run in reversed(runs) if run.arm.title), "")
-        return cls(
-            runs, dict(sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))), title, standing.newer
-        )
+        order = sorted(levels.items(), key=lambda nl: (family[nl[0]], nl[1], nl[0]))
+        return cls(runs, dict(order), title, standing.newer, standing.small)
 
     def arms(self) -> dict[str, list[Run]]:
         """The runs of each arm and setting by label, in the order of the plan, seeds in order."""
@@ -170,7 +171,7 @@ class Study:
     @property
     def small(self) -> bool:
         """Whether any of it was run with `--fast`: too small for anything to be said of it."""
-        return any(run.arm.fast for run in self.runs)
+        return any(run.arm.fast for run in self.runs)  # then all are: see `Standing`
 
     def seeds(self) -> int:
         """Of how many seeds anything is finished: an interrupted one adds nothing to any figure over seeds."""

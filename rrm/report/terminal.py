@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rrm.figures import amount, bounds, number
 from rrm.measure import Figure, Share
-from rrm.picture import short
+from rrm.picture import sentence, short
 from rrm.report.measures import Sheet, sheets
 from rrm.report.study import RECURSIVE, Get, Run, Study, cell, gates, mean_of, spots
 from rrm.report.trial import COLUMNS, Tried, cells, columns
@@ -34,14 +34,15 @@ def show(study: Study, said: Sequence[Verdict], console: Console) -> None:
     arms = study.arms()
     names = list(arms)
     for start in range(0, len(names), _ARMS):
-        console.print(_truths(study, {name: arms[name] for name in names[start : start + _ARMS]}))
+        part = {name: arms[name] for name in names[start : start + _ARMS]}
+        console.print(_truths(study, part, None if start else _baselines(arms)))
     for sheet in sheets(study):
         for table in _measures(sheet, _over(study)):
             console.print(table)
     console.print(_costs(study, arms))
     _say(said, console)
     for text in limits(study):
-        console.print(Text.assemble(("  ! ", "yellow"), short(text, 400)))
+        console.print(Text.assemble(("  ! ", "yellow"), sentence(text)))
 
 
 def show_trials(tried: Sequence[Tried], console: Console) -> None:
@@ -61,7 +62,7 @@ def show_trials(tried: Sequence[Tried], console: Console) -> None:
             table.add_row(Text(names[arm.name]), *(_unbroken(text) for text in told))
         console.print(table)
         for words in trial.words:
-            console.print(Text(f"  • {short(words, 400)}"))
+            console.print(Text(f"  • {sentence(words)}"))
 
 
 def _unbroken(text: Text) -> Text:
@@ -69,7 +70,13 @@ def _unbroken(text: Text) -> Text:
     return text
 
 
-def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
+def _baselines(arms: Mapping[str, list[Run]]) -> list[Run]:
+    """Whose agents the baselines are told of: the honest arm's, or else the first's."""
+    return next((runs for runs in arms.values() if runs[0].arm.name == RECURSIVE), next(iter(arms.values())))
+
+
+def _truths(study: Study, arms: dict[str, list[Run]], honest: list[Run] | None) -> Table:
+    """With the baselines of `honest`, which stand in one part alone."""
     seeds = study.seeds()
     over = f"mean of {seeds} seeds [95 % interval]" if seeds > 1 else "one seed [95 % interval over items]"
     table = _table(f"{'Small size (--fast): ' if study.small else ''}Truth on held-out items, {over}")
@@ -78,28 +85,40 @@ def _truths(study: Study, arms: dict[str, list[Run]]) -> Table:
     table.add_column("node", no_wrap=True, min_width=_widest(nodes))
     for name in arms:
         table.add_column(Text(_both_ends(name, 34)), justify="right", min_width=12, overflow="fold")
-    for name in ("majority", "zero-shot", "tree", "gap"):
+    for name in ("majority", "zero-shot", "tree", "gap") if honest else ():
         table.add_column(name, justify="right", no_wrap=True)
-    honest = next((runs for runs in arms.values() if runs[0].arm.name == RECURSIVE), next(iter(arms.values())))
     for node, level in study.levels.items():
-        gets: list[Get] = [lambda r: r.majority, lambda r: r.zero_shot, lambda r: r.tree]
-        gap = study.gap_recovered(node)
         table.add_row(
             str(level),
             Text(nodes[node]),
             *(_figure(cell(runs, node, lambda r: r.truth)) for runs in arms.values()),
-            *(_mean(cell(honest, node, get)) for get in gets),
-            _mean(gap),
+            *(
+                [*(_mean(cell(honest, node, get)) for get in _BASELINES), _mean(study.gap_recovered(node))]
+                if honest
+                else []
+            ),
         )
     told = []
-    if len(study.settings()) > 1:
-        whose = f"{honest[0].arm.name} at {honest[0].setting}"
-        told.append(f"Baselines: of {short(whose, 60)}. Gap: mean over settings.")
-    if any((gap := study.gap_recovered(node)) and gap.low is None for node in study.levels):
+    if honest and (len(study.settings()) > 1 or _apart_in_baselines(study)):
+        at = f" at {short(honest[0].setting, 400)}" if honest[0].setting else ""
+        told.append(f"Baselines: of {short(honest[0].arm.name, 40)}{at}.")
+    if honest and len(study.settings()) > 1:
+        told.append("Gap: mean over settings.")
+    if honest and any((gap := study.gap_recovered(node)) and gap.low is None for node in study.levels):
         told.append("Gap: one seed: no interval.")
     if told:
         table.caption, table.caption_justify = Text(" ".join(told), style="dim"), "left"
     return table
+
+
+_BASELINES: tuple[Get, ...] = (lambda r: r.majority, lambda r: r.zero_shot, lambda r: r.tree)
+
+
+def _apart_in_baselines(study: Study) -> bool:
+    """Whether arms, as written, differ in any of them."""
+    every = study.arms().values()
+    told = ({_mean(cell(runs, node, get)).plain for runs in every} for node in study.levels for get in _BASELINES)
+    return any(len(figures - {"–"}) > 1 for figures in told)
 
 
 def _over(study: Study) -> str:
@@ -203,7 +222,7 @@ def _say(said: Sequence[Verdict], console: Console) -> None:
             setting = f" ({short(verdict.setting, 60)})" if verdict.setting else ""
             console.print(Text(f"{short(verdict.node, 40)}{setting}", style="bold"))
         last = place
-        console.print(Text.assemble(("  • ", _STYLES[verdict.kind]), short(verdict.text, 400)))
+        console.print(Text.assemble(("  • ", _STYLES[verdict.kind]), sentence(verdict.text)))
 
 
 def _table(title: str) -> Table:

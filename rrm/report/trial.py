@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rrm.figures import bounds, number, signed
 from rrm.inert import inert
 from rrm.measure import Figure, agreement
+from rrm.picture import sentence
 from rrm.records import FEEDBACK, Abstention, Case, Feedback
 from rrm.report.study import Run, Study
 from rrm.roles import Task
@@ -220,7 +221,7 @@ def shown(all_: Sequence[Tried]) -> list[dict[str, Any]]:
     return [
         {
             "node": inert(t.node, 80), "arm": inert(t.arm, 120), "planned": t.planned, "judged": t.judged,
-            "alike": t.alike, "columns": [COLUMNS[i] for i in there], "words": [inert(w, 400) for w in t.words],
+            "alike": t.alike, "columns": [COLUMNS[i] for i in there], "words": [sentence(w) for w in t.words],
             "rows": [{"name": inert(a.name, 80), "cells": [cells(a)[i] for i in there]} for a in t.result.arms],
         }
         for t in all_

@@ -100,7 +100,9 @@ def _gated(node: str, names: Sequence[str], runs: Sequence[Run]) -> Iterator[tup
     passed, stood = gates(runs, node)
     if passed < stood:
         grave: Kind = "note" if {*names} <= {UNASSISTED, ORACLE} else "caution"
-        yield grave, f"failed its gate at {_of_seeds(stood - passed, stood)}; levels above may not hold"
+        above = any(node in run.graph.helpers_of(other).values() for run in runs for other in run.graph.tasks)
+        so = "; levels above may not hold" if above else ""
+        yield grave, f"failed its gate at {_of_seeds(stood - passed, stood)}{so}"
     right = cell(runs, node, _truth)
     if stood and passed == stood and right and right.high is not None and right.high < HALF:
         yield "note", f"passed its gate though right on {number(right.mean)}: a gate asks the user, who errs too"
@@ -300,6 +302,12 @@ def limits(study: Study) -> list[str]:
         found.append(f"Not finished in every arm, so without a final truth there: {', '.join(unfinished)}.")
     if unknown := [n for n, readings in planned.items() if any(r and r.finished and not r.truth for r in readings)]:
         found.append(f"Finished without a truth that could be measured: {', '.join(unknown)}.")
+    if study.left_out:
+        names = ", ".join(dict.fromkeys(arm.name for arm in study.left_out))
+        found.append(
+            f"Runs at the small size (--fast) of {names} stand in this folder too. None of them is told here: give "
+            "such runs an --out of their own."
+        )
     found += [*_newer(study), *sentences([r.arm for r in study.runs], [r.differs for r in study.runs])]
     if any(_simulated(run) for run in study.runs):
         found.append("The user was simulated: a model of a person whose means are bounded, not a person.")
