@@ -130,7 +130,7 @@ def _shrunk(plan: Plan, scale: int) -> Plan:
     nodes = {}
     for name, node in plan.node.items():
         cast = node.cast
-        if cast.evaluator.kind(EVALUATORS).is_person():
+        if cast.evaluator.judge.kind(EVALUATORS).is_person():
             cast = cast.model_copy(update={"evaluator": Cast().evaluator})
         parts = {
             role: (use := getattr(cast, role)).model_copy(update=use.kind(registry).small(scale))
@@ -155,7 +155,7 @@ def shape(plan: Plan, name: str) -> str:
     node = plan.node[name]
     cast = node.cast.model_dump(mode="json", exclude={"evaluator"})
     cast["evaluator"] = node.cast.evaluator.model_dump(mode="json")
-    if node.cast.evaluator.kind(EVALUATORS).is_person():
+    if node.cast.evaluator.judge.kind(EVALUATORS).is_person():
         cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
     for role, registry in _TRAINERS.items():
         long = getattr(node.cast, role).kind(registry).small(1).keys()

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, field_validator
 
 from rrm.desk import Desk, place_of
-from rrm.desk.sheet import Kind, Sheet, natural, possible, sheet_of
+from rrm.desk.sheet import KINDS, Kind, Sheet, natural, possible, sheet_of
 from rrm.desk.together import together
 from rrm.records import Case, Feedback
 from rrm.roles import Evaluator, Room, Seat, Task
@@ -48,6 +48,10 @@ class People(Evaluator):
     settings: Settings
 
     person = True
+
+    @property
+    def voices(self) -> int:
+        return self.settings.raters
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
@@ -118,5 +122,7 @@ class People(Evaluator):
 
     def _kinds(self, task: Task, case: Case) -> list[Kind]:
         checking = case.place.startswith(("gate-", "spot-", "trial/"))
+        if asked := [kind for kind in KINDS if kind == case.asks and possible(kind, task, case)]:
+            return asked
         chosen = [kind for kind in self.settings.kinds if possible(kind, task, case)]
         return chosen if chosen and not checking else natural(task, case)
