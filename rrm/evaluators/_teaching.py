@@ -1,18 +1,19 @@
 """How much a kind of feedback is expected to teach a reward model, from what the members of its ensemble say.
 
 Every kind is a choice between answers (`rrm.training.feedback`), and a choice between options of rewards r tells of r
-what its Fisher information says: diag(p) - p p^T, with p = softmax(r). If what is not known of r has covariance C, as
-the members of the ensemble differ, then choices of information F are expected to lower the entropy of r by about
-1/2 log det(I + C F): the mutual information between answer and reward (BALD, Houlsby et al. 2011) of a Gaussian belief,
-by Laplace's approximation (Chaloner & Verdinelli 1995). It needs no truth, and no guess at what will be said.
+what its Fisher information says: diag(p) - p p^T, with p = softmax(r). What is not known of r is how the members of the
+ensemble differ, each a direction in which the truth may lie; from both follows how much narrower that gets by the
+answer, whatever it is (Bayesian experimental design for a Gaussian belief, Chaloner & Verdinelli 1995). What counts is
+the reward of what the agent might answer: the expected drop of its variance over the members, answers weighed by how
+likely they are the best. That is the criterion of Cohn, Ghahramani & Jordan (1996), and asks for no truth.
 
-A number says more than yes or no. Where a rating or a value y of an answer is graded, it is taken for sigmoid(r) read
-off with a standard deviation of `NOISE`, so that its information is (p (1 - p) / NOISE)^2 in place of p (1 - p).
+A number says more than yes or no. How much more is measured: by how far the numbers that were said lie from what was
+learnt of them, where that is closer than a yes or a no could lie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -26,12 +27,13 @@ from rrm.records import (
     Case,
     Demonstration,
     Feedback,
+    Item,
     Preference,
     Ranking,
     Rating,
     StepLabels,
 )
-from rrm.roles import RewardModel, Task
+from rrm.roles import Judged, RewardModel, Task
 from rrm.training.feedback import Choice, choices
 
 Floats = NDArray[np.float64]
@@ -39,30 +41,72 @@ Floats = NDArray[np.float64]
 TIE = 0.25
 """What a tie counts beside a preference."""
 
-NOISE = 0.15
-"""How far apart two ratings of the same are, on a scale of length 1: .14 to .2 was measured of people who rated films
-twice (Amatriain, Pujol & Oliver 2009)."""
+FINEST = 20.0
+"""How many times as much as a yes or a no a number says at most: people rate the same twice .14 to .2 of the scale
+apart (films: Amatriain, Pujol & Oliver 2009), and a coin falls .5 from its mean."""
+
+GUESSES = 3
+"""As how many numbers the guess counts that they say no more than a yes or a no."""
 
 GRADED = ("rating", "action-values", "advantages")
 """Kinds that say a number."""
 
 
 def taught(
-    kind: str, task: Task, cases: Sequence[Case], reward: RewardModel, steps: int, graded: float = 0.0
-) -> list[float]:
-    """What feedback of that kind on each case is expected to teach, in nats. Of steps, `steps` are judged; `graded` is
-    the share of what is said that is a number, and not all or nothing."""
+    kind: str, task: Task, cases: Sequence[Case], reward: RewardModel, targets: Sequence[Floats], *, steps: int,
+    finer: float = 1.0,
+) -> list[float]:  # fmt: skip
+    """What feedback of that kind on each case is expected to teach of its `targets`. Of steps, `steps` are judged;
+    `finer` is how many times as much as a yes or a no it says of each."""
     asked = [_choices(kind, task, case, steps) for case in cases]
     texts = [list(dict.fromkeys(t for c in row for t in c.options if t is not None)) for row in asked]
     found = [0.0] * len(cases)
+    for i, scores in _scored(reward, [case.item for case in cases], texts):
+        apart = (scores - scores.mean(0)) / max(len(scores) - 1, 1) ** 0.5
+        found[i] = _gain(apart @ _questions(kind, asked[i], texts[i], scores, finer), targets[i])
+    return found
+
+
+def targets(task: Task, items: Sequence[Item], texts: Sequence[Sequence[str]], reward: RewardModel) -> list[Floats]:
+    """For each item (members, answers): how the members differ in what its answers are worth beside one another, each
+    weighed by how likely it is the best. The answers are all of a finite set, or else `texts`."""
+    wanted = [list(dict.fromkeys(task.answers(item) or shown)) for item, shown in zip(items, texts, strict=True)]
+    found = [np.zeros((1, 1))] * len(items)
+    for i, scores in _scored(reward, items, wanted):
+        likely = _softmax(scores).mean(0)
+        beside = scores - (scores @ likely)[:, None]
+        found[i] = (beside - beside.mean(0)) * np.sqrt(likely)
+    return found
+
+
+def _scored(reward: RewardModel, items: Sequence[Item], texts: Sequence[Sequence[str]]) -> Iterator[tuple[int, Floats]]:
+    """The number of each item that has texts, and (members, texts) what they are worth."""
     there = sorted((i for i, names in enumerate(texts) if names), key=lambda i: len(texts[i]))
     for _, group in groupby(there, key=lambda i: len(texts[i])):  # each call scores as many answers of every item
         at = list(group)
-        each = reward.each([cases[i].item for i in at], [texts[i] for i in at])
-        for i, scores in zip(at, np.moveaxis(each, 1, 0), strict=True):
-            asked_by = [_questions(kind, asked[i], texts[i], rewards, graded) for rewards in scores]
-            found[i] = _gain(scores, asked_by)
-    return found
+        each = reward.each([items[i] for i in at], [texts[i] for i in at])
+        yield from zip(at, np.moveaxis(each, 1, 0), strict=True)
+
+
+def finely(judged: Sequence[Judged], task: Task, reward: RewardModel) -> float:
+    """How many times as much as a yes or a no the numbers say that were given here."""
+    said = [(case, _of_numbers(choices(case, f, moves=task.moves(case.item)))) for case, f in judged]
+    texts = [list(dict.fromkeys(t for c in row for t in c.options if t is not None)) for _, row in said]
+    apart, yes_or_no, fine, count = GUESSES / 4, GUESSES / 4, 0, GUESSES
+    for i, scores in _scored(reward, [case.item for case, _ in said], texts):
+        place = {text: k for k, text in enumerate(texts[i])}
+        for choice in said[i][1]:
+            options = [place[t] for t in choice.options if t is not None]
+            likely = float(_likely(options, scores, outside=None in choice.options)[0])
+            apart += (choice.target[0] - likely) ** 2
+            yes_or_no += likely * (1 - likely)
+            fine += 0.05 < choice.target[0] < 0.95
+            count += 1
+    return 1 + fine / count * (max(min(yes_or_no / apart, FINEST), 1.0) - 1)
+
+
+def _of_numbers(found: Sequence[Choice]) -> list[Choice]:
+    return [choice for choice in found if len(choice.target) == 2]
 
 
 def told(feedback: Feedback, shown: int, steps: int) -> float:
@@ -79,18 +123,6 @@ def told(feedback: Feedback, shown: int, steps: int) -> float:
         case StepLabels() | ActionLabels() | ActionValues() | Advantages():
             return min(feedback.comparisons / steps, 1.0)
     return float(feedback.comparisons > 0)
-
-
-def finely(feedback: Feedback) -> float | None:
-    """Which share of the numbers that it says are none of the extremes; None where it says none."""
-    match feedback:
-        case Rating(score=score):
-            numbers = [score]
-        case ActionValues(values=values, scale=scale) | Advantages(values=values, scale=scale):
-            numbers = [1 / (1 + np.exp(-v / scale)) for v in values if v is not None]
-        case _:
-            return None
-    return sum(0.05 < x < 0.95 for x in numbers) / len(numbers) if numbers else None
 
 
 def _choices(kind: str, task: Task, case: Case, steps: int) -> list[Choice]:
@@ -144,59 +176,46 @@ def _judged(task: Task, case: Case, steps: int) -> set[int]:
     return set([*pointed, *spread][:steps])
 
 
-def _questions(kind: str, asked: Sequence[Choice], texts: Sequence[str], rewards: Floats, graded: float) -> Floats:
-    """(texts, questions) B, of which B B^T is the Fisher information of what is asked, where these are the rewards."""
-    place = {text: i for i, text in enumerate(texts)}
+def _questions(kind: str, asked: Sequence[Choice], texts: Sequence[str], scores: Floats, finer: float) -> Floats:
+    """(texts, questions) B, of which B B^T is the Fisher information of what is asked, at (members, texts) scores."""
+    place, mean = {text: i for i, text in enumerate(texts)}, scores.mean(0)
     found = [np.zeros((len(texts), 0))]
     for choice in asked:
         options = [place[t] for t in choice.options if t is not None]
         if kind == "ranking":  # the best of all, then of the rest, and so on (Plackett and Luce), at the likeliest
-            order = sorted(options, key=lambda i: -rewards[i])
-            found += [_root(order[first:], rewards) for first in range(len(order) - 1)]
+            order = sorted(options, key=lambda i: -mean[i])
+            found += [_root(order[first:], scores) for first in range(len(order) - 1)]
         elif kind == "correction":  # one that stands as it is teaches nothing; a better one is put above it
-            stands = float(_softmax(rewards[options])[0])
-            better = max(options[1:], key=lambda i: rewards[i])
-            found.append(_root([options[0], better], rewards, weight=1 - stands))
+            stands = float(_likely(options, scores, outside=False)[0])
+            better = max(options[1:], key=mean.__getitem__)
+            found.append(_root([options[0], better], scores, weight=1 - stands))
         else:
             outside = None in choice.options
-            finer = 1 - graded + graded * _finer(options, rewards, outside=outside) if graded else 1.0
-            found.append(_root(options, rewards, outside=outside, weight=choice.weight * finer))
+            found.append(_root(options, scores, outside=outside, weight=choice.weight * finer))
     return np.concatenate(found, 1)
 
 
-def _finer(options: Sequence[int], rewards: Floats, *, outside: bool) -> float:
-    """How many times as much a number says as a yes or a no."""
-    return max(1.0, float(_likely(options, rewards, outside=outside).prod()) / NOISE**2)
-
-
-def _root(options: Sequence[int], rewards: Floats, *, outside: bool = False, weight: float = 1.0) -> Floats:
-    p = _likely(options, rewards, outside=outside)
-    root = np.zeros((len(rewards), len(p)))
+def _root(options: Sequence[int], scores: Floats, *, outside: bool = False, weight: float = 1.0) -> Floats:
+    p = _likely(options, scores, outside=outside)
+    root = np.zeros((scores.shape[1], len(p)))
     root[list(options)] = ((np.diag(np.sqrt(p)) - np.outer(p, np.sqrt(p))) * weight**0.5)[: len(options)]
     return root
 
 
-def _likely(options: Sequence[int], rewards: Floats, *, outside: bool) -> Floats:
-    values = rewards[list(options)]
-    return _softmax(np.append(values, 0.0) if outside else values)
-
-
-def _softmax(values: Floats) -> Floats:
-    powers: Floats = np.exp(values - values.max())
-    likely: Floats = powers / powers.sum()
+def _likely(options: Sequence[int], scores: Floats, *, outside: bool) -> Floats:
+    """How likely each option is chosen: the mean over the members, who may all be sure, each of another."""
+    values = scores[:, list(options)]
+    likely: Floats = _softmax(np.pad(values, ((0, 0), (0, int(outside))))).mean(0)
     return likely
 
 
-def _gain(scores: Floats, questions: Sequence[Floats]) -> float:
-    """From the (members, texts) scores, and what is asked where each member is right. Few members cannot differ in many
-    directions: of what seems common to questions, one part in as many as there are members is taken for chance."""
-    members = len(scores)
-    if members < 2:
-        return 0.0
-    apart = (scores - scores.mean(0)) / (members - 1) ** 0.5
-    gains = []
-    for asked in questions:
-        unknown = (apart @ asked).T @ (apart @ asked)
-        common = unknown - np.diag(np.diag(unknown))
-        gains.append(np.linalg.slogdet(np.eye(len(unknown)) + unknown - common / members)[1] / 2)
-    return float(np.mean(gains))
+def _softmax(values: Floats) -> Floats:
+    powers: Floats = np.exp(values - values.max(-1, keepdims=True))
+    likely: Floats = powers / powers.sum(-1, keepdims=True)
+    return likely
+
+
+def _gain(asked: Floats, target: Floats) -> float:
+    """From (members, questions) how the members differ in what is asked, and (members, answers) in what counts."""
+    known = np.linalg.inv(np.eye(len(asked)) + asked @ asked.T)
+    return float((target**2).sum() - (target * (known @ target)).sum()) / max(len(target) - 1, 1)

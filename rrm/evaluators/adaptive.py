@@ -12,20 +12,18 @@ from pydantic import Field, JsonValue, field_validator
 
 from rrm.desk.sheet import Kind, possible
 from rrm.evaluators._pace import Pace
-from rrm.evaluators._teaching import GRADED, finely, taught, told
+from rrm.evaluators._teaching import GRADED, finely, targets, taught, told
 from rrm.evaluators.simulated import Simulated
 from rrm.records import Case, Feedback, Item, Response
 from rrm.roles import Ask, Asker, Evaluator, Judged, Room, Seat, SoFar, Task
 from rrm.seed import Seed
 
-FINELY = 0.25
-"""The share of ratings that are expected to be none of the extremes, counted as one judgement."""
-
 
 class Adaptive(Asker):
-    """Stands before another evaluator. In the first round every kind gets the same time; then each case gets the kind
-    for which the expected information (`rrm.evaluators._teaching`), times how often something was said when asked so,
-    over the seconds that the kind took so far, is largest. It never asks for the truth.
+    """Stands before another evaluator. In the first round every kind gets the same time. Then each case gets the kind
+    that is expected to teach most of it, less what its seconds would bring elsewhere. What a kind teaches is worked out
+    from the reward ensemble (`rrm.evaluators._teaching`); how long it takes, and how much is said when asked so, is
+    taken from the record. It never asks for the truth.
 
     With one kind, that is asked: the arm to compare with. Gates, spot checks and trials ask as `user` does by itself.
     """
@@ -175,17 +173,22 @@ class Adaptive(Asker):
         self, task: Task, ready: Mapping[Kind, Sequence[Case]], so_far: SoFar, heard: Sequence[Judged],
         times: Mapping[Kind, float],
     ) -> dict[Kind, list[float]]:  # fmt: skip
-        """Nats a second that each kind is expected to teach about each item."""
+        """What each kind is expected to teach of each item, less what its seconds would bring on average by the best of
+        them: so an item of which little can be learnt gets the quickest kind, and never a dear one."""
         if len(ready) == 1 or so_far.reward is None:
             return {kind: [1.0] * len(cases) for kind, cases in ready.items()}
-        said, steps = self._said(heard), self.settings.steps
-        return {
-            kind: [
-                said[kind] * nats / times[kind]
-                for nats in taught(kind, task, cases, so_far.reward, steps, _finely(kind, heard))
-            ]
-            for kind, cases in ready.items()
-        }
+        said, reward, steps = self._said(heard), so_far.reward, self.settings.steps
+        items = [case.item for case in ready[next(iter(ready))]]
+        texts = [[r.text for case in row for r in case.responses] for row in zip(*ready.values(), strict=True)]
+        wanted = targets(task, items, texts, reward)
+        found = {}
+        for kind, cases in ready.items():
+            own = [one for one in heard if one[0].asks == kind]
+            finer = finely(own, task, reward) if kind in GRADED else 1.0
+            gains = taught(kind, task, cases, reward, wanted, steps=steps, finer=finer)
+            found[kind] = [said[kind] * gain for gain in gains]
+        second = max(sum(gains) / (times[kind] * len(gains)) for kind, gains in found.items())
+        return {kind: [gain - second * times[kind] for gain in gains] for kind, gains in found.items()}
 
     # -- what the record says of each kind ----------------------------------------------------------------------
 
@@ -221,14 +224,6 @@ class Adaptive(Asker):
         words = ["."] * shown  # a word for each answer, and of what is typed, one of four letters
         saying = self.settings.pace.saying(kind, words, typed="....", steps=self.settings.steps)
         return (saying + self.settings.looking) * self.voices
-
-
-def _finely(kind: Kind, heard: Sequence[Judged]) -> float:
-    """Which share of the numbers of that kind is none of the extremes; with a guess, until some were heard."""
-    if kind not in GRADED:
-        return 0.0
-    shares = [share for case, said in heard if case.asks == kind and (share := finely(said)) is not None]
-    return (FINELY + sum(shares)) / (1 + len(shares))
 
 
 def _newest(heard: Sequence[Judged]) -> list[Kind]:
