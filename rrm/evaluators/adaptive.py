@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field, JsonValue, field_validator
 
 from rrm.desk.sheet import Kind, possible
+from rrm.errors import PlanError
 from rrm.evaluators._pace import Pace
 from rrm.evaluators._teaching import GRADED, finely, targets, taught, told
 from rrm.evaluators.simulated import Simulated
@@ -86,6 +87,11 @@ class Adaptive(Asker):
         return self.inner.voices
 
     def check(self, task: Task) -> None:
+        if self.inner.interactive:
+            raise PlanError(
+                f"evaluator {self.inner.name()!r} asks by how many answers there are, and takes no kind from others: "
+                "cast user = { use = \"people\" }, or cast it without 'adaptive'"
+            )
         self.inner.check(task)
 
     def seated(self, node: str, level: int) -> Self:
