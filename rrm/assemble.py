@@ -33,7 +33,7 @@ from rrm.registry import (
     SELECTIONS,
     beside,
 )
-from rrm.roles import Assistant, GivenTerm, PolicyTrainer, Task, Wrapper
+from rrm.roles import Asker, Assistant, Evaluator, GivenTerm, PolicyTrainer, RewardTrainer, Task, Wrapper
 from rrm.seed import Seed
 from rrm.testing import check_splits
 
@@ -93,6 +93,7 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
             f"node.{name}.effort.cases: 0 asks nobody, and reward {cast.reward.use!r} learns from judgements: "
             f"write 1 or more, or name files of judgements in node.{name}.judged"
         )
+    _check_asking(parts["evaluator"], parts["reward"], spec.effort, name)
     with _said_at(f"{where}.terms"):
         terms = [(t, t.build(REWARD_TERMS, f"{where}.terms").of(task)) for t in cast.terms]
         given = [t._replace(term=t.term.of(task)) for t in task.terms()]
@@ -137,6 +138,20 @@ def _node(name: str, plan: Plan, task: Task, nodes: Mapping[str, Node], level: i
     )
 
 
+def _check_asking(user: Evaluator, reward: RewardTrainer, effort: Effort, name: str) -> None:
+    """Raise PlanError where time is to be spent by who does not choose, or chosen by who cannot."""
+    if effort.seconds is not None and not isinstance(user, Asker):
+        raise PlanError(
+            f"node.{name}.effort.seconds: {user.name()!r} does not count its time: cast evaluator = "
+            f'{{ use = "adaptive", kinds = ["preference"], user = {{ use = {user.name()!r} }} }}, or leave seconds out'
+        )
+    if isinstance(user, Asker) and user.needs_ensemble and reward.members < 2:
+        raise PlanError(
+            f"node.{name}.cast.evaluator: {user.name()!r} asks what a reward ensemble disagrees about, and "
+            f'reward {reward.name()!r} has one: cast reward = {{ use = "bradley-terry", ensemble = 3 }}, or one kind'
+        )
+
+
 def _source(file: str, task: Task) -> Source:
     """A file of judgements, every row of it checked: once for all arms and seeds whose task is the same."""
     path = Path(file)
@@ -171,7 +186,8 @@ def _check_terms(policy: PolicyTrainer, terms: Sequence[GivenTerm]) -> None:
 
 def _unused(effort: Effort, edges: Mapping[str, Any]) -> set[str]:
     """Settings that change nothing: without helpers, how long an answer is shared."""
-    return ({"fresh"} if not edges else set()) | ({"frozen_after"} if effort.frozen_after is None else set())
+    unset = {name for name in ("frozen_after", "seconds") if getattr(effort, name) is None}
+    return ({"fresh"} if not edges else set()) | unset
 
 
 @contextmanager

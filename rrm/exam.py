@@ -57,9 +57,10 @@ def exam(
     if answers is not None:
         scores = _scored(reward, items[:SCORED], [answers] * len(items[:SCORED])) if last else ()
         return taken.model_copy(update={"scores": scores})
-    few = items[:BELIEVED]
-    pairs = [[now, before] for now, before in zip(given, (first or taken).answers[: len(few)], strict=False)]
-    now, before = zip(*_scored(reward, few, pairs), strict=True)
+    pairs = [[now, before] for now, before in zip(given, (first or taken).answers[:BELIEVED], strict=False)]
+    if not pairs:  # no exam was held after the first round
+        return taken
+    now, before = zip(*_scored(reward, items[: len(pairs)], pairs), strict=True)
     return taken.model_copy(update={"believed": now, "believed_first": before})
 
 

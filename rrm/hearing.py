@@ -54,7 +54,7 @@ class Hearing:
                 (node.protocol.assist(node.task, case) for case in bare), helpers, record=record, recorded=recorded
             )
         cases = [
-            Case(item=c.item, responses=c.responses, exhibits=e, place=f"{stream}/{i}")
+            Case(item=c.item, responses=c.responses, exhibits=e, place=f"{stream}/{i}", asks=c.asks)
             for i, (c, e) in enumerate(zip(bare, exhibits, strict=True))
         ]
         with self.clock("record"):

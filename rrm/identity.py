@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rrm.roles import Component
+from rrm.roles import Asker, Component
 
 ROOMS = ("rrm.models", "rrm.training", "rrm.selection", "rrm.evaluators", "rrm.protocols")
 """Parts of rrm whose code belongs to the components built on them; the rest is covered by rrm's version and `LOGIC`."""
@@ -23,7 +23,11 @@ def identity(component: Component) -> list[Any]:
     settings = component.settings.model_dump(mode="json")
     # of a file, what stands in it counts, and not where it stands; what is no path, as a model's hub name, counts
     files = [k for k in kind.paths if isinstance(settings.get(k), str) and _there(settings[k])]
-    found = [kind.name(), settings | dict.fromkeys(files, ""), code_of(kind)]
+    settings |= dict.fromkeys(files, "")
+    found: list[Any] = [kind.name(), settings, code_of(kind)]
+    if isinstance(component, Asker):  # who is asked is described as what it is, and not as the plan names it
+        settings.pop("user", None)
+        found.append(identity(component.inner))
     read = [_digest(what) if isinstance(what, bytes) else contents_of(what) for what in component.reads()]
     return [*found, read] if read else found
 

@@ -6,10 +6,11 @@ there and ends with the same bytes (Leike et al. 2018, section 3.2, for the recu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import process_time
 
+from rrm.cases import Layout, unsettled
 from rrm.errors import ComponentError, GateFailed, told_of
 from rrm.exam import baselines, exam
 from rrm.gate import stand_at_gate
@@ -17,16 +18,11 @@ from rrm.given import given
 from rrm.hearing import Hearing, Watch, serving
 from rrm.node import Node, Published, load, prepared, published, save, terms_of
 from rrm.plan import Spot
-from rrm.records import Case, Exam, GateResult, Item, Response
-from rrm.roles import Assistant, Judged, RewardModel, SoFar, Turn
-from rrm.seed import Seed
+from rrm.records import Case, Exam, GateResult
+from rrm.roles import Asker, Assistant, Judged, RewardModel, SoFar, Turn
 from rrm.spot import SpotCheck, told
 from rrm.store import Store
-from rrm.training.feedback import favourite
 from rrm.training.objective import objective
-
-Unsettled = tuple[Item, frozenset[str]]
-"""An item, and the answers to it that were shown without any being marked."""
 
 
 class Level:
@@ -143,27 +139,14 @@ class Level:
         with self._clock("items"):
             rejected = unsettled(before)
             known = SoFar(turn, agent, reward if turn.number else None, [item for item, _ in rejected.values()])
-            items = node.selection.choose(
-                node.task, node.effort.cases_in(turn.number), so_far=known, seed=seed.at("items")
-            )
+            layout, asker = Layout(node, known, rejected, seed), node.evaluator
+            items = [] if isinstance(asker, Asker) else layout.items()
         with self._clock("respond"):
-            seeds = [seed.at("case", i) for i in range(len(items))]
-            shown = self._candidates(known, items, rejected, seeds)
-            bare = [_bare(item, texts, node.name, at) for item, texts, at in zip(items, shown, seeds, strict=True)]
+            asked = [one for one in before if one[0].asks]
+            bare = layout.chosen(asker, asked) if isinstance(asker, Asker) else layout.cases(items)
         self.watch("ask", turn.number, turn.of)
         shared = node.effort.fresh == "run"
         return self.hearing.assist(stream, bare, node.seed.at("help") if shared else seed.at("help"))
-
-    def _candidates(
-        self, known: SoFar, items: Sequence[Item], rejected: Mapping[str, Unsettled], seeds: Sequence[Seed]
-    ) -> list[list[str]]:
-        """Answers to show: of an item that was shown before and is still unsettled, first those not yet rejected."""
-        wanted, selection = self.node.effort.candidates, self.node.selection
-        seen = [rejected[item.prompt][1] if item.prompt in rejected else frozenset() for item in items]
-        many = max((len(texts) for texts in seen), default=0)
-        proposed = known.assistant.propose(items, n=selection.proposals(wanted) + many, seeds=seeds)
-        fresh = [sorted(texts, key=no.__contains__) if no else texts for texts, no in zip(proposed, seen, strict=True)]
-        return selection.narrow(items, fresh, wanted, so_far=known)
 
     def _spot_check(self, number: int, cases: Sequence[Case]) -> None:
         """Before anybody relies on what helpers said of these cases, a little of it is checked."""
@@ -203,30 +186,3 @@ class Level:
     def _clock_off(self) -> None:
         self.store.spend(self.node.key, self._seconds)
         self._seconds = {}
-
-
-def unsettled(judged: Sequence[Judged]) -> dict[str, Unsettled]:
-    """By prompt, the items none of whose shown answers was ever put above the others, and those answers."""
-    found: dict[str, Unsettled] = {}
-    settled: set[str] = set()
-    for case, feedback in judged:
-        prompt = case.item.prompt
-        if prompt in settled:
-            continue
-        if favourite(case, feedback) is not None:
-            settled.add(prompt)
-            found.pop(prompt, None)
-        elif feedback.comparisons:
-            old = found[prompt][1] if prompt in found else frozenset()
-            found[prompt] = case.item, old | {r.text for r in case.responses}
-    return found
-
-
-def _bare(item: Item, texts: Sequence[str], agent: str, seed: Seed) -> Case:
-    """A case without help. Which answer stands first is drawn, for some evaluators favour a position."""
-    distinct = list(dict.fromkeys(texts))
-    seed.at("order").shuffle(distinct)
-    about = item.id
-    return Case(
-        item=item, responses=tuple(Response(item=about, text=t, agent=agent, sample=n) for n, t in enumerate(distinct))
-    )

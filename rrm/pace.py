@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from rrm.build import run as train
 from rrm.errors import RrmError
 from rrm.job import jobs, plan_of
-from rrm.plan import ArmPlan, Cast, Effort, Plan, Study
+from rrm.plan import ArmPlan, Cast, Effort, NodePlan, Plan, Study
 from rrm.records import Arm
 from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS, Registry
-from rrm.roles import Turn
+from rrm.roles import Asker, Turn
 from rrm.store import Store
 
 _TRAINERS: dict[str, Registry[Any]] = {"reward": REWARD_TRAINERS, "policy": POLICY_TRAINERS}
@@ -67,13 +67,22 @@ def size(plan: Plan, name: str) -> Size:
     effort, gate = node.effort, node.gate
     return Size(
         rounds=effort.rounds,
-        cases=sum(effort.cases_in(number) for number in range(effort.rounds)),
+        cases=sum(effort.cases_in(number) for number in range(effort.rounds))
+        if effort.seconds is None
+        else _most(node),
         reward=_units(node.cast, "reward", effort.rounds),
         policy=_units(node.cast, "policy", effort.rounds),
         exams=2 * effort.exam + (effort.rounds - 1) * effort.examined(last=False),
         gate=0 if gate.on_fail == "off" else gate.items,
         spot=effort.rounds * node.spot.items * len(node.helped_by) if node.spot.on else 0,
     )
+
+
+def _most(node: NodePlan) -> int:
+    """Cases that the person's time is enough for, if all are of the quickest kind, as that is expected to be."""
+    asker = node.cast.evaluator.build(EVALUATORS, "cast.evaluator")
+    least = asker.cheapest(()) if isinstance(asker, Asker) else 0.0
+    return int((node.effort.seconds or 0.0) / least) if least else 0
 
 
 def rates(points: Sequence[tuple[Size, Mapping[str, float]]]) -> dict[str, Rate]:
@@ -130,7 +139,7 @@ def _shrunk(plan: Plan, scale: int) -> Plan:
     nodes = {}
     for name, node in plan.node.items():
         cast = node.cast
-        if cast.evaluator.kind(EVALUATORS).is_person():
+        if cast.evaluator.judge.kind(EVALUATORS).is_person():
             cast = cast.model_copy(update={"evaluator": Cast().evaluator})
         parts = {
             role: (use := getattr(cast, role)).model_copy(update=use.kind(registry).small(scale))
@@ -155,7 +164,7 @@ def shape(plan: Plan, name: str) -> str:
     node = plan.node[name]
     cast = node.cast.model_dump(mode="json", exclude={"evaluator"})
     cast["evaluator"] = node.cast.evaluator.model_dump(mode="json")
-    if node.cast.evaluator.kind(EVALUATORS).is_person():
+    if node.cast.evaluator.judge.kind(EVALUATORS).is_person():
         cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
     for role, registry in _TRAINERS.items():
         long = getattr(node.cast, role).kind(registry).small(1).keys()

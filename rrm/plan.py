@@ -33,8 +33,8 @@ from rrm.layering import (
     written_at,
 )
 from rrm.records import Record
-from rrm.registry import ASSISTANTS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
-from rrm.roles import Component
+from rrm.registry import ASSISTANTS, EVALUATORS, REWARD_TERMS, TASKS, Registry, in_file, located, placed, there
+from rrm.roles import Asker, Component
 from rrm.trial.record import TrialAsked
 
 C = TypeVar("C", bound=Component)
@@ -72,11 +72,30 @@ class Use(Record):
     def build(self, registry: Registry[C], where: str) -> C:
         """The component. Raises PlanError that says where in the plan the fault is."""
         try:
-            return registry.build(placed(self.use, self._folder), dict(self.model_extra or {}), self._folder)
+            built = registry.build(placed(self.use, self._folder), dict(self.model_extra or {}), self._folder)
         except (UnknownComponent, SettingsError) as error:
             told = type(error)(f"{where}: {error}")
             told.place, told.keys = where, error.keys or ("use",)
             raise told from None
+        if isinstance(built, Asker) and self.user is not None:
+            inner: Any = self.user.build(registry, f"{where}.user")
+            return built.around(inner)
+        return built
+
+    @property
+    def user(self) -> Use | None:
+        """Whoever is asked, where it is an evaluator that stands before another."""
+        named = (self.model_extra or {}).get("user")
+        if not isinstance(named, str | dict) or (isinstance(named, dict) and "use" not in named):
+            return None
+        found = Use.model_validate(named)
+        found._folder = self._folder
+        return found
+
+    @property
+    def judge(self) -> Use:
+        """Whoever judges in the end."""
+        return self if self.user is None else self.user.judge
 
 
 class Term(Use):
@@ -113,6 +132,9 @@ class Effort(Record):
     frozen_after: int | None = Field(default=None, ge=1, le=MOST)
     """Rounds in which the evaluator is asked, where that is fewer: after them the reward model stays as it is, and the
     agent goes on learning from it."""
+    seconds: float | None = Field(default=None, gt=0, le=MOST)
+    """Of the evaluator's time for all rounds; then it ends what is asked, and `cases` say only how it is spread over
+    the rounds. For an evaluator that chooses what it asks (`adaptive`)."""
     candidates: int = Field(default=2, ge=1, le=MOST)
     """Answers shown in a case: two are compared; of more, the best is marked (which counts as candidates - 1)."""
     fresh: Fresh = "case"
@@ -136,6 +158,11 @@ class Effort(Record):
         if self.frozen_after is not None and round >= self.frozen_after:
             return 0
         return self.first_cases if round == 0 and self.first_cases is not None else self.cases
+
+    def seconds_until(self, round: int) -> float:
+        """Seconds that may be spent up to and with that round, counted from 0."""
+        each = [self.cases_in(number) for number in range(self.rounds)]
+        return (self.seconds or 0.0) * (sum(each[: round + 1]) / sum(each) if sum(each) else 0.0)
 
 
 class Gate(Record):
@@ -344,12 +371,13 @@ class Plan(Record):
         """Who is asked while a node is trained: its evaluator, and those of helpers whose answers it checks."""
         node = self.node[name]
         checked = [h.node for h in node.helped_by.values()] if node.spot.on else []
-        return [node.cast.evaluator, *(self.node[h].cast.evaluator for h in dict.fromkeys(checked))]
+        return [node.cast.evaluator.judge, *(self.node[h].cast.evaluator.judge for h in dict.fromkeys(checked))]
 
     def uses(self) -> Iterator[Use]:
         """Every component that it names."""
         for node in self.node.values():
             cast = node.cast
+            yield from (cast.evaluator.judge,) if cast.evaluator.user else ()
             yield from (node.task, cast.assistant, *cast.wrapped_in, cast.protocol, cast.evaluator, cast.selection)
             yield from (
                 cast.reward,
@@ -603,7 +631,8 @@ def _at_home(raw: Raw, path: Path) -> Raw:
             return [homed(v, key) for v in value]
         if isinstance(value, dict) and "use" in value:
             paths = _paths(key, value, str(folder))
-            return {k: near(v) if k in paths else homed(v) if k == "use" else v for k, v in value.items()}
+            inside = ("use", "user")
+            return {k: near(v) if k in paths else homed(v, k) if k in inside else v for k, v in value.items()}
         if isinstance(value, dict):
             return {k: homed(v, k) for k, v in value.items()}
         return value
@@ -621,7 +650,7 @@ def _paths(key: str, table: Raw, folder: str) -> set[str]:
     """The settings of a component, in a table under that key, that are paths at which there is something."""
     given = {k for k, v in table.items() if k != "use" and isinstance(v, str) and v}
     given = {k for k in given if there(folder, table[k]) or there("", table[k])}
-    registry = {**ROLES, "task": TASKS, "wrapped_in": ASSISTANTS, "terms": REWARD_TERMS}.get(key)
+    registry = {**ROLES, "task": TASKS, "wrapped_in": ASSISTANTS, "terms": REWARD_TERMS, "user": EVALUATORS}.get(key)
     if registry is None or not given or not isinstance(table["use"], str):
         return set()
     try:

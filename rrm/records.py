@@ -103,6 +103,8 @@ class Case(Record):
     exhibits: tuple[Exhibit, ...] = ()
     place: str = ""
     """Where in a level it was asked ("3/17": round 3, number 17): the same question asked again is another case."""
+    asks: str = Field(default="", exclude_if=lambda kind: not kind)
+    """The kind of feedback that was chosen for it; empty, and then in no record: whatever the evaluator asks."""
 
 
 class _Feedback(Record):

@@ -281,18 +281,23 @@ class Seat(NamedTuple):
 class Evaluator(Component):
     """The paper's user: judges cases, yielding each feedback as it arrives, for a person may stop half way."""
 
-    reproducible: ClassVar[bool] = False
+    reproducible: bool = False
     """Whether judging again costs nothing and says the same: then feedback is written in batches, else one by one."""
 
-    interactive: ClassVar[bool] = False
+    interactive: bool = False
     """Whether it needs the terminal: then nodes are trained one after the other, in the main process."""
 
-    person: ClassVar[bool] = False
+    person: bool = False
     """Whether a person judges elsewhere, as at a browser: nothing waits for them, but their time is what a plan
     costs, and they are told before they judge anew, as people at the terminal are."""
 
-    asks_truth: ClassVar[bool] = False
+    asks_truth: bool = False
     """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
+
+    @property
+    def voices(self) -> int:
+        """How many people judge each case: their time adds up."""
+        return 1
 
     def check(self, task: Task) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot judge such a task: asked as a plan is loaded."""
@@ -342,6 +347,55 @@ class Evaluator(Component):
 
         `done` is how many cases of the same round were judged before, in an interrupted run: people tire.
         """
+
+
+class Ask(NamedTuple):
+    """What is asked of one item."""
+
+    kind: str
+    """Of feedback."""
+    answers: tuple[str, ...]
+    """What is laid before whoever judges."""
+    seconds: float
+    """How long that is expected to take."""
+
+
+class Asker(Evaluator):
+    """Stands before an evaluator, and chooses what it is asked: the kind of feedback, case by case."""
+
+    inner: Evaluator
+    """Who judges."""
+
+    needs_ensemble: bool = False
+    """Whether it chooses by what the members of a reward ensemble are not of one mind about."""
+
+    @abstractmethod
+    def around(self, inner: Evaluator) -> Self:
+        """This asker, before `inner`."""
+
+    @abstractmethod
+    def shows(self, most: int) -> Sequence[int]:
+        """How many answers its kinds of feedback show, each number once, where up to `most` may be shown."""
+
+    @abstractmethod
+    def cheapest(self, heard: Sequence[Judged]) -> float:
+        """Seconds that the quickest of its kinds is expected to take, after what was heard."""
+
+    @abstractmethod
+    def usual(self, heard: Sequence[Judged]) -> float:
+        """Seconds that it expects a case to take, as it chose last; before it has, as it will begin."""
+
+    @abstractmethod
+    def seconds(self, judged: Judged, heard: Sequence[Judged]) -> float:
+        """How long a judgement took; where nobody measured it, how long it is expected to."""
+
+    @abstractmethod
+    def choose(
+        self, task: Task, items: Sequence[Item], offered: Mapping[int, Sequence[Sequence[str]]], *, so_far: SoFar,
+        heard: Sequence[Judged], planned: Sequence[Ask], seed: Seed,
+    ) -> list[Ask | None]:  # fmt: skip
+        """What is asked of each item. `offered` are answers to each, by how many are shown; `heard` is all that was
+        said at its asking before this round, and `planned` what will be asked in it already. None: nothing can be."""
 
 
 class OversightProtocol(Component):
@@ -429,6 +483,11 @@ class RewardTrainer(Trainer):
 
     carries_over: ClassVar[bool] = True
     """Whether what it learns says anything of items that were not judged. Reports tell where nothing in a cast does."""
+
+    @property
+    def members(self) -> int:
+        """How many models it fits, whose disagreement says what is not known yet."""
+        return 1
 
     def check(self, task: Task, assistant: Assistant) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot work with these: asked as a plan is loaded."""

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training.choice_table",),
     ("protocols", "evaluators", "selection", "training.reward", "training.policy", "training.terms"),
     ("node",),
-    ("tree", "hearing", "given"),
+    ("tree", "hearing", "given", "cases"),
     ("exam", "gate"),
     ("spot",),
     ("assemble", "level"),

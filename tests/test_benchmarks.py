@@ -19,6 +19,7 @@ RUNS = {
     "graph": ["--nodes", "50", "--repeats", "1"],
     "level": ["--sets", "effort.cases=4", "effort.rounds=1", "effort.exam=8", *TINY],
     "start": ["--repeats", "1"],
+    "kinds": ["kinds", "--fast", "--workers", "1", "--out", "bars"],
     "trials": ["--small", "--trials", "2", "--candidates", "--people", "usual"],
     "gridworlds": ["--worlds", "containment", "--steps", "1024", "--iterations", "1", "--repeats", "1"],
     "ablation": [
@@ -54,6 +55,9 @@ def test_a_benchmark_prints_what_it_found(name: str, tmp_path: Path) -> None:
     assert found["machine"]["cores"] >= 1
     if name == "growth":
         assert (tmp_path / "asking.svg").read_text().startswith("<svg")
+    if name == "kinds":
+        assert {line["arm"] for line in found["kinds"]["kinds"]} >= {"adaptive", "preference", "demonstration"}
+        assert all(0 < line["seconds"] <= 240 for line in found["kinds"]["kinds"])
     if name == "bars":
         lines = found["bars"]["helper-errors"]["lines"]
         assert [line["arm"] for line in lines] == ["independent", "systematic"]

@@ -39,6 +39,8 @@ def test_all_are_found() -> None:
         "gridworlds_asking.toml",
         "handwriting.toml",
         "helper_errors.toml",
+        "kinds.toml",
+        "kinds_gridworld.toml",
         "letter_count.toml",
         "minimax.toml",
         "people.toml",
@@ -67,16 +69,18 @@ def test_its_arms_can_be_compared(path: Path) -> None:
         "helper_errors": {"clean"},
         "gridworlds": {"visible", "informed", "silent", "truth", "recursive"},
         "gridworlds_asking": {"random", "frozen", "truth"},
+        "kinds": {"adaptive", "preference", "demonstration"},
+        "kinds_gridworld": {"adaptive", "preference", "rating"},
     }
     assert {arm.name for arm in study.arms} >= controls.get(path.stem, {"recursive", "unassisted", "oracle"})
     assert len({arm.plan.seed for arm in study.arms}) >= 3 or path.stem == "gridworlds"  # one seed at a time: --set
     assert "fast" in read_toml(path)[0]
     wanted, arms = jobs(study)
-    alone = path.stem == "gridworlds_asking"  # nobody helps there
+    alone = path.stem in ("gridworlds_asking", "kinds", "kinds_gridworld")  # nobody helps there
     assert alone or len(wanted) < sum(len(arm.nodes) for arm in arms), "arms share no node: their lowest are alike"
     for arm in study.arms:
         helpers = {h.node for node in arm.plan.node.values() for h in node.helped_by.values()}
-        gated = helpers if path.stem.startswith("gridworlds") else arm.plan.node
+        gated = helpers if path.stem.startswith(("gridworlds", "kinds")) else arm.plan.node
         assert arm.name == "silent" or all(arm.plan.node[name].gate.on_fail != "off" for name in gated)
 
 
@@ -96,7 +100,7 @@ def test_it_runs_at_its_small_size(path: Path, tmp_path: Path) -> None:
             assert node.keys() >= NODE_KEYS
             assert node["truth"].keys() == {"mean", "low", "high", "n"}
             assert node["cpu_seconds"] > 0
-            if path.stem.startswith("gridworlds"):  # other arms: some ask nobody, and there no tree acts
+            if path.stem.startswith(("gridworlds", "kinds")):  # some ask nobody, no tree acts, no gate stands
                 continue
             assert node["judgements"] > 0
             helped = planned.name != "unassisted" and planned.plan.node[name].helped_by

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, JsonValue
 
@@ -30,6 +30,8 @@ Kind: TypeAlias = Literal[
     "advice",
 ]
 """The kinds of feedback that can be asked for; nobody is ever kept from saying that they cannot tell."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 WORDS = 300
 """An answer of more words is not marked word by word."""

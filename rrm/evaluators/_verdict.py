@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard, get_args
 
 from pydantic import Field
 
@@ -31,6 +32,8 @@ WholeForm: TypeAlias = Literal[
     "auto", "preference", "best", "ranking", "rating", "approval", "demonstration", "correction"
 ]
 Form: TypeAlias = WholeForm | StepForm
+
+FORMS: Mapping[str, Form] = {form: form for form in (*get_args(WholeForm), *STEP_FORMS)}
 
 UNKNOWN = "it is more work than the budget allows"
 
@@ -69,12 +72,14 @@ class Valuing(Erring):
         """How many steps of work that takes, where the task counts them."""
         return None
 
-    def time_of(self, work: int) -> float | None:
-        """How many seconds so much work takes, where time is simulated."""
+    def time_of(self, kind: str, case: Case, said: Feedback, work: int | None) -> float | None:
+        """How many seconds it takes to come to what was said, when asked for that kind, where time is simulated."""
         return None
 
     def check(self, task: Task) -> None:
-        form = self.settings.feedback
+        self._check(self.settings.feedback, task)
+
+    def _check(self, form: Form, task: Task) -> None:
         if form in STEP_FORMS and not task.moves(task.sample(Seed(0).rng())):
             raise PlanError(
                 f"feedback = {form!r} speaks of single steps, and answers of task {task.name()!r} have none: "
@@ -85,13 +90,19 @@ class Valuing(Erring):
         return self.settings.steps if self.settings.feedback in STEP_FORMS else super().judgements(shown)
 
     def judge(self, task: Task, cases: Sequence[Case], *, seed: Seed, done: int = 0) -> Iterator[Feedback]:
-        form = self.settings.feedback
-        if form in STEP_FORMS:
-            self.check(task)
-            for first in range(0, len(cases), AT_ONCE):
-                yield from self._judge_steps(task, cases[first : first + AT_ONCE], form, seed, done + first)
-        else:
-            yield from self._judge_whole(task, cases, seed, done)
+        """What a case asks for goes before what is asked for in general."""
+        for form, group in groupby(cases, key=self._form):
+            part = list(group)
+            if _of_steps(form):
+                self._check(form, task)
+                for first in range(0, len(part), AT_ONCE):
+                    yield from self._judge_steps(task, part[first : first + AT_ONCE], form, seed, done + first)
+            else:
+                yield from self._judge_whole(task, part, form, seed, done)
+            done += len(part)
+
+    def _form(self, case: Case) -> Form:
+        return FORMS.get(case.asks, self.settings.feedback)
 
     def _judge_steps(
         self, task: Task, cases: Sequence[Case], form: StepForm, seed: Seed, done: int
@@ -111,7 +122,11 @@ class Valuing(Erring):
             if not silent:
                 said = self._say_of_steps(case, form, known, number, at)
             counted = [w for w in work if w is not None]
-            yield said.model_copy(update={"work": sum(counted)}) if counted else said
+            yield self._timed(form, case, said, sum(counted) if counted else None)
+
+    def _timed(self, form: Form, case: Case, said: Feedback, work: int | None) -> Feedback:
+        told = {"work": work, "seconds": self.time_of(form, case, said, work)}
+        return said if set(told.values()) == {None} else said.model_copy(update=told)
 
     def _say_of_steps(
         self, case: Case, form: StepForm, known: Sequence[tuple[Look, Sequence[float]]], number: int, at: Seed
@@ -134,8 +149,8 @@ class Valuing(Erring):
                 marks[look.step] = -felt if slips else felt
         return said_of(form, case, self.name(), self.settings.scale, labels, marks)
 
-    def _judge_whole(self, task: Task, cases: Sequence[Case], seed: Seed, done: int) -> Iterator[Feedback]:
-        own_words = self.settings.feedback in ("demonstration", "correction")
+    def _judge_whole(self, task: Task, cases: Sequence[Case], form: Form, seed: Seed, done: int) -> Iterator[Feedback]:
+        own_words = form in ("demonstration", "correction")
         for number, case in enumerate(cases, start=done):
             at = seed.at(case.id)
             shown = self._candidates(task, case) if own_words else case
@@ -145,13 +160,13 @@ class Valuing(Erring):
             if values is None or silent:
                 said = Abstention(case=case.id, evaluator=self.name(), reason=silent)
             elif own_words:
-                said = self._say_better(case, shown, values, at, slips=self._slips(number, at))
+                said = self._say_better(case, shown, form, values, at, slips=self._slips(number, at))
             else:
-                said = self._say(case, values, at, slips=self._slips(number, at))
-            yield said if work is None else said.model_copy(update={"work": work, "seconds": self.time_of(work)})
+                said = self._say(case, form, values, at, slips=self._slips(number, at))
+            yield self._timed(form, case, said, work)
 
-    def _say(self, case: Case, values: Sequence[float], at: Seed, *, slips: bool) -> Feedback:
-        form, count, name = self.settings.feedback, len(values), self.name()
+    def _say(self, case: Case, form: Form, values: Sequence[float], at: Seed, *, slips: bool) -> Feedback:
+        count, name = len(values), self.name()
         if form == "auto":
             form = "preference" if count == 2 else "best" if count > 2 else "rating"
         if form == "preference" and count == 2:
@@ -176,16 +191,22 @@ class Valuing(Erring):
         answers = tuple(Response(item=case.item.id, text=text, sample=i) for i, text in enumerate(known))
         return Case(item=case.item, responses=answers, exhibits=case.exhibits)
 
-    def _say_better(self, case: Case, shown: Case, values: Sequence[float], at: Seed, *, slips: bool) -> Feedback:
+    def _say_better(
+        self, case: Case, shown: Case, form: Form, values: Sequence[float], at: Seed, *, slips: bool
+    ) -> Feedback:
         name, tiers, rng = self.name(), self._tiers(values, at, places=1), at.at("words").rng()
         if len(tiers) == 1:
             return Abstention(case=case.id, evaluator=name, reason="no answer seems better than the others")
         best = [shown.responses[i].text for i in tiers[0]]
         text = rng.choice(shown.responses).text if slips else rng.choice(best)
-        if self.settings.feedback == "demonstration":
+        if form == "demonstration":
             return Demonstration(case=case.id, evaluator=name, text=text)
         own = case.responses[0].text  # which stands as it is, if the person believes in it
         return Correction(case=case.id, evaluator=name, text=own if own in best and not slips else text)
+
+
+def _of_steps(form: Form) -> TypeGuard[StepForm]:
+    return form in STEP_FORMS
 
 
 def _slipped(

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator
 
 from rrm.desk import Desk, place_of
-from rrm.desk.sheet import Kind, Sheet, natural, possible, sheet_of
+from rrm.desk.sheet import KINDS, Kind, Sheet, natural, possible, sheet_of
 from rrm.desk.together import Weigh, together
 from rrm.errors import PlanError
 from rrm.evaluators import _gold
@@ -64,6 +64,10 @@ class People(Evaluator):
     paths = ("gold_file",)
 
     person = True
+
+    @property
+    def voices(self) -> int:
+        return self.settings.raters
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
@@ -173,6 +177,8 @@ class People(Evaluator):
         )
 
     def _kinds(self, task: Task, case: Case, terms: Sequence[GivenTerm] = ()) -> list[Kind]:
+        if asked := [kind for kind in KINDS if kind == case.asks and possible(kind, task, case, terms)]:
+            return asked
         chosen = [kind for kind in self.settings.kinds if possible(kind, task, case, terms)]
         return chosen if chosen and not _is_checking(case) else natural(task, case)
 

@@ -7,8 +7,9 @@ from typing import Self
 
 from pydantic import Field
 
+from rrm.evaluators._pace import Pace
 from rrm.evaluators._verdict import Valuing
-from rrm.records import Case
+from rrm.records import Case, Feedback
 from rrm.roles import Task
 from rrm.seed import Seed
 
@@ -26,6 +27,9 @@ class Simulated(Valuing):
         step_seconds: float | None = Field(default=None, gt=0)
         """How long a step of work takes: then a budget of time (a trial's) bounds the work too, and the time of each
         judgement is recorded, where the task counts its work. None: time is not simulated."""
+        pace: Pace | None = None
+        """How long it takes to say it, on top: then time is simulated of every judgement, and counts as one step of
+        work where the task counts none. None: saying it takes no time."""
 
     settings: Settings
 
@@ -41,8 +45,11 @@ class Simulated(Valuing):
         budget = min(self.settings.budget, int(seconds / each))
         return type(self)(self.settings.model_copy(update={"budget": budget}))
 
-    def time_of(self, work: int) -> float | None:
-        return None if self.settings.step_seconds is None else work * self.settings.step_seconds
+    def time_of(self, kind: str, case: Case, said: Feedback, work: int | None) -> float | None:
+        pace, each = self.settings.pace, self.settings.step_seconds
+        if pace is None:
+            return None if each is None or work is None else work * each
+        return round(pace.said(kind, case, said) + (each or 0.0) * (1 if work is None else work), 3)
 
     def work(self, task: Task, case: Case) -> int | None:
         return task.work(case, budget=self.settings.budget)

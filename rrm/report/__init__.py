@@ -187,6 +187,11 @@ def _node(study: Study, run: Run, node: str) -> dict[str, Any]:
         "trained_on_every_item": reading.exhaustive,
         **more,
         "person_seconds": _round(reading.person_seconds),
+        "asked_by_kind": {
+            kind: {"cases": many, "abstained": silent, "seconds": _round(seconds)}
+            for kind, (many, silent, seconds) in sorted(reading.kinds.items())
+        }
+        or None,
         "measure_curves": curves or None,
         "reward_gap": _reward_gap(reading.gap),
         "repeated_items": _round(reading.repeats),

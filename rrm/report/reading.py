@@ -68,6 +68,8 @@ class Reading:
     """What the reward model believed over the rounds against what was true."""
     work: int | None = None
     """Steps of work that the user did, at the gate too, where the task counts them."""
+    kinds: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+    """Where kinds of feedback were chosen: of each, the cases, those on which nothing was said, and their seconds."""
     person_seconds: float | None = None
     """How long the user took in all, where it took any time; at the gate too, and the helpers' users at spot checks."""
     repeats: float | None = None

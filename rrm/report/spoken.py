@@ -33,6 +33,7 @@ class _Answer(_Part):
 class _Case(_Part):
     item: _Prompt
     responses: tuple[_Answer, ...]
+    asks: str = ""
 
 
 class _Query(_Part):
@@ -70,6 +71,7 @@ def in_training(reading: Reading, store: Store, key: str, streams: Sequence[str]
         said: dict[int, Feedback] = store.read(key, f"{name}/feedback", FEEDBACK)
         comparisons += sum(f.comparisons for f in said.values())
         _count_work(reading, said)
+        _count_kinds(reading, said, cases)
         answered, silent = answered + len(said), silent + sum(isinstance(f, Abstention) for f in said.values())
         here = _agreement(reading, name, said, cases, truths)
         if found := measure.judge_accuracy(here):
@@ -115,6 +117,15 @@ def _count_work(reading: Reading, said: Mapping[int, Feedback]) -> None:
     """Add what the user did for these verdicts, and how long it took."""
     reading.work = _with_work(reading.work, said)
     _count_time(reading, said)
+
+
+def _count_kinds(reading: Reading, said: Mapping[int, Feedback], cases: Mapping[int, _Case]) -> None:
+    """Add what was asked, where it was chosen."""
+    for i, feedback in said.items():
+        if i in cases and (kind := cases[i].asks):
+            many, silent, seconds = reading.kinds.get(kind, (0, 0, 0.0))
+            nothing = isinstance(feedback, Abstention)
+            reading.kinds[kind] = many + 1, silent + nothing, seconds + (feedback.seconds or 0.0)
 
 
 def _count_time(reading: Reading, said: Mapping[int, Feedback]) -> None:

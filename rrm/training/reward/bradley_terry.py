@@ -50,6 +50,10 @@ class BradleyTerry(RewardTrainer):
     def units(self, turn: Turn) -> int:
         return self.settings.steps_in(turn)
 
+    @property
+    def members(self) -> int:
+        return self.settings.ensemble
+
     def check(self, task: Task, assistant: Assistant) -> None:
         self._source(assistant)
 
