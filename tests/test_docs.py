@@ -17,6 +17,7 @@ from conftest import NODES, Rrm
 from rrm import build
 from rrm.cli import app
 from rrm.cli.new import new
+from rrm.conduct import conduct
 from rrm.job import jobs
 from rrm.plan import Cast, Effort, Expected, Gate, HelpedBy, NodePlan, Spot, Study, Term, Trial, TrialArm
 from rrm.records import Record
@@ -165,6 +166,21 @@ def test_the_plan_that_learns_learns(workshop: Path, monkeypatch: pytest.MonkeyP
     many = arm["nodes"]["many"]
     assert many["judge_accuracy"]["mean"] == 1
     assert many["truth"]["low"] > many["majority"], "measured .90 [.74, .96] against .52"
+
+
+def test_the_tutorial_ends_as_it_says(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its small size: what the help is worth to the agents, and to the people of the trial."""
+    monkeypatch.chdir(workshop)
+    check_task(TASKS.build("bids.py:HighestBid", {"bids": 4}))
+    store, study = Store(Path("runs/bids")), Study.load(Path("bids.toml"), fast=True)
+    build.run(study, store, workers=1)
+    conduct(study, store)
+    report = Report.from_store(store, trust=True)
+    truth = {arm["arm"]["name"]: arm["nodes"]["eight"]["truth"] for arm in report.to_json()["arms"]}
+    assert truth["recursive"]["low"] > truth["unassisted"]["high"], "measured .99 against .29 at full size"
+    (trial,) = report.to_json()["trial"]
+    cells = {cell["name"]: cell["accuracy"]["mean"] for cell in trial["cells"]}
+    assert cells["assisted"] > cells["unassisted"]
 
 
 # -- plans ------------------------------------------------------------------------------------------------------------
