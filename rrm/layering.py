@@ -267,4 +267,7 @@ def several(value: object, where: str) -> Sequence[object]:
     """The values that vary. Raises PlanError if there is none."""
     if not isinstance(value, list) or not value:
         raise PlanError(f"{where}: what varies is a list of values, like [0, 1, 2], not {written(value)}")
+    for number, one in enumerate(value):
+        if any(written(one) == written(before) for before in value[:number]):
+            raise PlanError(f"{where}: {written(one)} stands there twice: it is one run; write each value once")
     return value

@@ -550,10 +550,16 @@ def _checked(raw: Raw, path: Path, where: str) -> Plan:
 
 
 def _trial(tables: Sequence[Raw], arms: Sequence[ArmPlan], names: Raw, path: Path) -> Trial | None:
-    """The trial that a file asks for, with what `[fast]` and `--set` change of it; None also where its arm, one of
-    these names, is not among those that are run. Raises PlanError."""
+    """The trial that a file (the first of these tables) asks for, with what `[fast]` and `--set` change of it.
+
+    None also where its arm, one of these names, is not among those that are run. Raises PlanError.
+    """
     if not any("trial" in table for table in tables):
         return None
+    if "trial" not in tables[0]:
+        raise PlanError(
+            f"{path}: trial: there is no [trial] in this plan to change; an empty table [trial] asks for one"
+        )
     whole: Raw = {}
     for table in tables:
         whole = merge(whole, table_in(table, "trial", path))

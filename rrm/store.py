@@ -93,7 +93,8 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{folder}: cannot be used as a run's folder: {error.strerror or error}") from error
+            why = "it is a file" if folder.is_file() else error.strerror or error
+            raise StoreError(f"{folder}: cannot be used as a run's folder: {why}. Give another --out.") from error
         self._engine = _sqlite(path, writes=True)
         self._timer = _sqlite(path, writes=True, durable=False)
         self._reader = _sqlite(path, writes=False) if create else _onlooker(path)

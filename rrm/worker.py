@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def pool(count: int, folder: Path, progress: Progress) -> Iterator[Callable[[Job
     Raises RrmError if one of them dies.
     """
     context = multiprocessing.get_context("spawn")
+    _quiet_tracker()
     events: Any = context.Queue()
     listener = threading.Thread(target=_listen, args=(events, progress), daemon=True)
     listener.start()
@@ -119,6 +121,19 @@ def pool(count: int, folder: Path, progress: Progress) -> Iterator[Callable[[Job
         finally:
             events.put(None)
     listener.join()
+
+
+def _quiet_tracker() -> None:
+    """Start the process that cleans up after this one; where this one is killed, it does so without a warning."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker:UserWarning"]))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _listen(events: Any, progress: Progress) -> None:

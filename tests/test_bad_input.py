@@ -149,6 +149,7 @@ WRONG_PLANS = {
     ),
     "unknown family": (changed((HELP, HELP + '\nfamily = "sums"')), ["family", "sums"]),
     "vary is not a list": (STUDY + "[vary]\nseed = 3\n", ["vary.seed", "[0, 1, 2]"]),
+    "vary at one value twice": (STUDY + "[vary]\nseed = [0, 1, 0]\n", ["vary.seed: 0 stands there twice"]),
     "vary is empty": (STUDY + "[vary]\nseed = []\n", ["vary.seed", "[0, 1, 2]"]),
     "vary of an unknown key": (STUDY + "[vary]\neffort.case = [1, 2]\n", ["case", "Did you mean 'cases'"]),
     "arms are no tables": (STUDY + "[arm]\nplain = 3\n", ["arm: plain", "table"]),
@@ -594,6 +595,21 @@ def flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def test_a_setting_of_a_trial_starts_none(study: Path, rrm: Rrm) -> None:
+    said = rrm("run", study, "--out", study.with_name("out"), "--set", "trial.raters=3")
+    assert one_line(said.err).startswith(f"rrm: {study}: trial: there is no [trial] in this plan to change")
+    assert not study.with_name("out").exists()
+    study.write_text(STUDY + "[trial]\n")
+    assert rrm("check", study, "--set", "trial.raters=3").code == 0
+
+
+def test_what_is_no_folder_of_a_run_is_told(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    said = one_line(rrm("run", study, "--out", study).err)
+    assert said == f"rrm: {study}: cannot be used as a run's folder: it is a file. Give another --out."
+    said = one_line(rrm("run", tmp_path).err)
+    assert "is a folder in which nothing was run: name a .toml file in it, or the folder of a run" in said
 
 
 ORACLE = '[arm.run]\n[arm.oracle]\ncast = { evaluator = { use = "oracle" } }\n'

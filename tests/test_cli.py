@@ -341,6 +341,11 @@ def test_what_was_never_begun_is_told_so(study: Path, tmp_path: Path, rrm: Rrm) 
     ]  # fmt: skip
 
 
+def test_what_was_not_to_be_measured_is_told_so(study: Path, rrm: Rrm) -> None:
+    said = rrm("plan", study, "--out", study.with_name("out"), "--no-measure").out
+    assert "How long it takes is not known: with --no-measure nothing is measured." in said
+
+
 def test_python_m_rrm_is_rrm() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "rrm", "--version"], capture_output=True, text=True, check=True, env=ENVIRONMENT
@@ -448,7 +453,7 @@ def test_a_task_of_ones_own_whose_splits_are_not_apart_is_refused(tmp_path: Path
         said = rrm(*command)
         assert said.code == 1
         assert said.err.startswith(
-            "rrm: node.one.task: sample draws the same items for training and held out, such as 'a', 'b', 'c': "
+            f"rrm: {plan}: node.one.task: sample draws the same items for training and held out, such as 'a', 'b', "
         )
         assert said.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -466,6 +471,22 @@ def test_check_holds_the_splits_of_every_task_apart(study: Path, rrm: Rrm, monke
     check_apart.cache_clear()
     assert said.code == 1
     assert "node.block.task: sample draws the same items for training and held out" in said.err
+
+
+@pytest.mark.parametrize(("name", "hint"), [("truth", None), ("trooth", " Did you mean 'trooth'?"), ("worth", "")])
+def test_check_says_of_a_task_without_truth_that_reports_will_have_none(
+    name: str, hint: str | None, tmp_path: Path, rrm: Rrm
+) -> None:
+    """It is fit to run, for nothing but reports asks the truth; but who misspelt it should hear of it."""
+    listed = "    def items(self, *, held_out=False):\n        return [Item(task='mixed', prompt=p) for p in 'abcd']\n"
+    (tmp_path / "mixed.py").write_text(MIXED.replace("def truth", f"def {name}") + listed)
+    plan = tmp_path / "mixed.toml"
+    plan.write_text(STUDY.partition("[node.block]")[0] + '[node.one]\ntask = { use = "mixed.py:Mixed" }\n')
+    note = f"note: the task 'mixed' says no truth(), so that reports will have none.{hint}\n"
+    for what in (plan, f"{tmp_path / 'mixed.py'}:Mixed"):
+        said = rrm("check", what)
+        assert said.code == 0, said.err
+        assert said.err == ("" if hint is None else note)
 
 
 def test_check_of_a_file_says_how_its_classes_are_named(tmp_path: Path, rrm: Rrm) -> None:

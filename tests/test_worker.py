@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import STUDY
+from conftest import ROOT, STUDY
 
 from rrm import build
+from rrm.errors import RrmError
+from rrm.job import jobs
 from rrm.plan import Study
 from rrm.store import Store
 from rrm.worker import one_thread
@@ -59,3 +64,26 @@ def test_the_threads_come_back_after_an_error_too() -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_run_that_is_killed_leaves_no_word_of_the_library(study: Path, tmp_path: Path) -> None:
+    """What cleans up after it warns of semaphores, which is nothing that anybody could do anything about."""
+    study.write_text(STUDY.replace("cases = 6", "cases = 20000") + "[vary]\nseed = [0, 1]\n")
+    command = [sys.executable, "-m", "rrm", "run", str(study), "--out", str(tmp_path / "out"), "-w", "2", "-q"]
+    path = os.pathsep.join(str(ROOT / part) for part in ("", "tasks", "assistants"))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as run:
+        first, deadline = jobs(Study.load(study))[0][0], time.monotonic() + 60
+        while time.monotonic() < deadline and not begun(tmp_path / "out", first.key):
+            time.sleep(0.05)
+        assert run.poll() is None
+        run.kill()
+        _, said = run.communicate(timeout=60)
+    assert b"resource_tracker" not in said
+
+
+def begun(folder: Path, key: str) -> bool:
+    """Whether its workers have recorded anything of a node."""
+    try:
+        return bool(Store(folder, create=False).streams(key))
+    except RrmError:
+        return False

@@ -84,7 +84,7 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
     from rrm.conduct import prepare
     from rrm.figures import counted
     from rrm.inert import inert
-    from rrm.job import jobs
+    from rrm.job import assemble_node, jobs
     from rrm.plan import Study, read_toml
     from rrm.registry import in_file
 
@@ -97,6 +97,9 @@ def _plan(path: Path, sets: list[str] | tuple[str, ...]) -> None:
     wanted, arms = found[0]
     for job in wanted:
         _check_splits(job)
+    untold = dict.fromkeys(_untold(assemble_node(job).task) for job in wanted)
+    for note in filter(None, untold):
+        typer.echo(inert(note, 500), err=True)
     names = list(dict.fromkeys(job.name for job in wanted))
     shared = sum(len(arm.nodes) for arm in arms) - len(wanted)
     typer.echo(
@@ -121,6 +124,19 @@ def _check_splits(job: Job) -> None:
         check_apart(type(task), task.settings.model_dump_json())
     except PlanError as error:
         raise PlanError(f"node.{job.name}.task: {error}") from None
+
+
+def _untold(task: Task) -> str:
+    """What is worth knowing of a task that says no truth: reports of it will have none. Else nothing."""
+    from rrm.graph import suggest
+    from rrm.roles import Task
+
+    if type(task).truth is not Task.truth or type(task).truths is not Task.truths:
+        return ""
+    own = [name for kind in type(task).__mro__ if not issubclass(Task, kind) for name in vars(kind)]
+    meant = suggest("truth", own)
+    slip = f" {meant}" if meant.startswith("Did you mean") else ""
+    return f"note: the task {task.name()!r} says no truth(), so that reports will have none.{slip}"
 
 
 def _arms(arms: Sequence[Arm]) -> str:
@@ -196,6 +212,8 @@ def _held_to_contract(component: Component, on: str | None) -> str:
         if on is not None:
             raise PlanError(f"--task {on!r}: what is checked is itself a task; leave --task out")
         testing.check_task(component)
+        if note := _untold(component):
+            typer.echo(note, err=True)
         return "keeps the contract of a task"
     if isinstance(component, Assistant):
         task = _task_for(component, on)

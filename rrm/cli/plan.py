@@ -92,12 +92,12 @@ def plan(
         more = {"trial": trial} if trial else {}
         typer.echo(json.dumps({"schema": 1, "out": str(folder), "nodes": entries, "total": total, **more}, indent=1))
         return
-    _print(entries, total, folder)
+    _print(entries, total, folder, measured=measure)
     if trial:
         _print_trial(trial)
 
 
-def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folder: Path) -> None:
+def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folder: Path, *, measured: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -137,7 +137,8 @@ def _print(entries: Sequence[Mapping[str, Any]], total: Mapping[str, Any], folde
     if total["imported"]:
         lines.append(f"Learnt from besides: {total['imported']:,} judgements made elsewhere, read from files.")
     if total["seconds"] is None:
-        lines.append("How long it takes is not known: it could not be measured.")
+        why = "it could not be measured" if measured else "with --no-measure nothing is measured"
+        lines.append(f"How long it takes is not known: {why}.")
     else:
         lines.append(
             f"Roughly {_about(total['cpu_seconds'])} CPU-seconds, {_about(total['seconds'])} s with "

@@ -47,7 +47,7 @@ def run(
     from rrm.cli.progress import judging, telling
     from rrm.cli.report import publish
     from rrm.conduct import conduct, prepare
-    from rrm.errors import GateFailed
+    from rrm.errors import GateFailed, PlanError
     from rrm.job import jobs, recorded
     from rrm.plan import Study
     from rrm.store import Store
@@ -58,6 +58,8 @@ def run(
         store = Store(plan)
         study = recorded(store, trust=trust)
         wanted, _ = jobs(study)
+    elif plan.is_dir():
+        raise PlanError(f"{plan} is a folder in which nothing was run: name a .toml file in it, or the folder of a run")
     else:
         study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
         study = study.of_nodes(node) if node else study
