@@ -139,6 +139,41 @@ def proof_in(page: str) -> dict[str, str]:
     return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form[: form.index("</form>")]))
 
 
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_of_a_case_waits_for_somebody(tmp_path: Path) -> None:
+    """After one that ran out, and where the page came by itself."""
+    desk = desk_at(tmp_path / "desk.sqlite")
+    served = Served(desk)
+    limited = [sheet.model_copy(update={"limit": 60.0}) for sheet in sheets(3)]
+    try:
+        ann = served.browser("ann")
+        assert 'content="2;url=/?alone=1"' in ann.get("/").text
+        desk.tray.put(KEY, "0", limited)
+        for _ in range(2):
+            page = ann.get("/?alone=1").text
+            assert "<h1>Ready?</h1>" in page
+        proof = dict(re.findall(r'name="(proof)" value="([^"]*)"', page))
+        time.sleep(3)
+        page = ann.post("/ready", data=proof).text
+        assert float(re.search(r'data-spent="([0-9.]+)"', page)[1]) < 3, "the time on the other page does not count"
+        one = proof_in(page)
+        time.sleep(3)
+        page = ann.post("/judge", data={**one, "kind": "abstention", "reason": "out of time", "seconds": "60"}).text
+        assert "<h1>Ready?</h1>" in page
+        assert "<h1>Ready?</h1>" in ann.get("/").text
+        page = ann.post("/undo", data=proof).text
+        assert proof_in(page)["case"] == one["case"]
+        assert float(re.search(r'data-spent="([0-9.]+)"', page)[1]) < 3, "it has all its time again"
+        page = ann.post("/judge", data={**proof_in(page), "better": "1"}).text
+        assert proof_in(page)["case"] != one["case"], "who judged sits there"
+        assert [r.verdicts for r in desk.register.progress()[1]] == [1, 0]
+    finally:
+        served.close()
+        close_all()
+
+
 # -- a whole run ------------------------------------------------------------------------------------------------------
 
 
