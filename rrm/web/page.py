@@ -100,7 +100,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         if found is None:
             return _page(request, "enter.html.j2", 401, said="This link opens nothing here.")
         answer = RedirectResponse("/", 303)
-        secure = request.url.scheme == "https"
+        secure = "https" in (request.url.scheme, doors.url.partition(":")[0])
         answer.set_cookie(doors.cookie, found, max_age=DAYS * 86_400, httponly=True, samesite="strict", secure=secure)
         return answer
 
@@ -162,7 +162,8 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         caller = doors.caller(request)
         if caller.rater is not None:
             raise HTTPException(403, "this page is for the owner's link")
-        links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.register.all()}
+        base = f"{doors.url}/" if doors.url else request.base_url
+        links = {r.name: f"{base}#{doors.token(r.id)}" for r in desk.register.all()}
         what: dict[str, Any] = {**overseen(desk, watch), "links": links, "now": time.time()}
         what["graphs"] = graphs(drill.store, trust=drill.trust)
         return _page(request, "owner.html.j2", state=going.state, finished=going.finished, proof=caller.proof, **what)
