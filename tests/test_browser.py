@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from conftest import STUDY
-from desks import close_all, desk_at
+from desks import close_all, desk_at, sheets
 from hostile import TEXTS, storable
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 from test_drill import Deep, beside, deep  # noqa: F401 - pytest finds the fixtures here
@@ -284,6 +284,44 @@ def test_what_mattered_is_marked_by_keys(tmp_path: Path, browser: Browser) -> No
         mask, term_ = (said[0] for said in desk.tray.collect(KEY, "0").values())
         assert (mask.marks, mask.good) == ((False, False, True), 1.0)
         assert (term_.use, term_.weight, term_.settings) == ("pattern", 2.5, {})
+    finally:
+        window.context.close()
+        served.close()
+        close_all()
+
+
+# -- the clock --------------------------------------------------------------------------------------------------------
+
+
+def test_time_that_nobody_is_there_judges_nothing(tmp_path: Path, browser: Browser) -> None:
+    """Of a page that is left alone one case runs out, which can be undone; a page that is shut costs no time."""
+    desk, limit = desk_at(tmp_path / "desk.sqlite"), 6.0
+    desk.tray.put(KEY, "0", [sheet.model_copy(update={"limit": limit}) for sheet in sheets(3)])
+    served = Served(desk, names=("ann",))
+    window = Watched(browser, served)
+    try:
+        window.enter("ann")
+        one = window.case()
+        window.until("document.title == 'Ready? · rrm judge'")
+        time.sleep(limit + 1)
+        assert served.desk.register.progress()[1][0].verdicts == 1
+        window.press("u")
+        window.until(f"{CASE} == '{one}'")
+        window.press("1")
+        window.until_other_than(one)
+        two = window.case()
+        window.page.close()
+        time.sleep(limit + 1)
+        window.walk_away()
+        window.until(f"{CASE} == '{two}'")
+        window.press("2")
+        window.until_other_than(two)
+        window.press("1")
+        window.until("document.title == 'Waiting · rrm judge'")
+        said = [f for told in desk.tray.collect(KEY, "0").values() for f in told]
+        assert [(f.kind, f.first_better) for f in said] == [("preference", 1), ("preference", 0), ("preference", 1)]
+        assert all(f.seconds < limit for f in said)
+        assert window.wrong == []
     finally:
         window.context.close()
         served.close()

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from desks import desk_at, sheets
+from desks import close_all, desk_at, sheets
 
 from rrm import Preference, StoreError
 from rrm.desk import Desk, Handed
@@ -266,6 +266,27 @@ def test_a_desk_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> None:
     assert "secret" not in str(told.value)
 
 
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    Desk(tmp_path / "desk.sqlite").close()
-    assert (tmp_path / "desk.sqlite").stat().st_mode & 0o077 == 0
+@pytest.mark.parametrize("url", ["", "sqlite:///{}", "sqlite:///file:{}?uri=true"])
+def test_the_files_are_for_their_owner_alone(tmp_path: Path, url: str) -> None:
+    """While it is open as well: the key stands first in the file in which SQLite writes ahead."""
+    path = tmp_path / "desk.sqlite"
+    before = os.umask(0o022)
+    try:
+        desk = desk_at(url.format(path) if url else path)
+        desk.register.secret()
+        files = ["desk.sqlite", "desk.sqlite-shm", "desk.sqlite-wal"]
+        assert sorted((f.name, f.stat().st_mode & 0o777) for f in tmp_path.iterdir()) == [(f, 0o600) for f in files]
+        for file in tmp_path.iterdir():
+            file.chmod(0o644)  # as an earlier version left them
+        desk_at(url.format(path) if url else path)
+        assert {f.stat().st_mode & 0o777 for f in tmp_path.iterdir()} == {0o600}
+    finally:
+        os.umask(before)
+        close_all()
+
+
+def test_a_desk_in_no_folder_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        StoreError, match=r"none.desk.sqlite: No such file or directory. Check that the folder is there"
+    ):
+        Desk(tmp_path / "none" / "desk.sqlite")

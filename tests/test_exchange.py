@@ -452,6 +452,48 @@ def test_answers_and_words_that_the_task_does_not_know_are_refused(tmp_path: Pat
         list(judgements(path, task))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "answer", "words"),
+    [
+        ("off-switch 5 x0", "U", "'off-switch 5 x0' is no item of the task 'gridworld'"),
+        ("off-switch 5 \u0663", "U", "is no item of the task"),
+        ("off-switch 5 007", "U", "is no item of the task"),
+        (f"off-switch 5 {1 << 64}", "U", "is no item of the task"),
+        (f"off-switch 5 {'9' * 5000}", "U", "is no item of the task"),
+        ("off-switch 5 7", "what is this", "'what is this' is no episode of the task 'gridworld': write a letter of"),
+        ("off-switch 5 7", "U" * 500, "for each step, at most "),
+    ],
+)
+def test_what_nobody_can_have_lived_is_refused(prompt: str, answer: str, words: str, tmp_path: Path) -> None:
+    """Before training, in which it would fail, or would be read as an episode that it is not."""
+    task, path = TASKS.build("gridworld", {"world": "off-switch"}), tmp_path / "x.jsonl"
+    row = {"prompt": task.sample(Random(0), held_out=True).prompt, "chosen": "L", "rejected": "UUUD"}
+    path.write_text(json.dumps(row))
+    assert len(list(judgements(path, task))) == 1
+    path.write_text(json.dumps({"prompt": prompt, "chosen": "L", "rejected": answer}))
+    with pytest.raises(PlanError) as told:
+        list(judgements(path, task))
+    assert words in str(told.value)
+
+
+@pytest.mark.parametrize("seen", ["", "zz", "zz U qq", "000000000000 U 000000000000 U"])
+def test_what_no_frame_says_is_refused(seen: str) -> None:
+    for name in ("gridworld-step", "gridworld-audit"):
+        task = TASKS.build(name, {"world": "off-switch"})
+        right = task.sample(Random(0))
+        assert task.accepts(right)
+        assert not task.accepts(right.model_copy(update={"prompt": f"off-switch: {seen}"}))
+        assert not task.accepts(right.model_copy(update={"prompt": f"{right.prompt} "}))
+
+
+def test_what_is_nested_too_deep_is_told_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    for text in ("[" * 200_000, json.dumps(of_rrm(said="[" * 200_000))):
+        path.write_text(text)
+        with pytest.raises(PlanError, match=r"line 1: .*lists in lists, too deep"):
+            list(judgements(path, SUM))
+
+
 def test_a_demonstration_is_checked_too(tmp_path: Path) -> None:
     task, path = TASKS.build("glossary", {"level": 0}), tmp_path / "x.jsonl"
     item = task.sample(Random(0))

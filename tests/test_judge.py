@@ -18,6 +18,7 @@ import httpx
 import pytest
 from conftest import NODES, Rrm
 from desks import close_all, desk_at, sheets
+from starlette.testclient import TestClient
 
 from rrm import Case, Exhibit, Item, Query, Report, Response, Store, Study, build
 from rrm.assemble import assemble
@@ -40,7 +41,7 @@ from rrm.web.forms import tiers
 from rrm.web.going_on import GoingOn
 from rrm.web.guard import LARGEST, Guard
 from rrm.web.overseen import overseen
-from rrm.web.session import Doors
+from rrm.web.session import Doors, origin_of
 
 PEOPLE = (
     """\
@@ -137,6 +138,41 @@ def proof_in(page: str) -> dict[str, str]:
     """The hidden fields of a page's first form that judges."""
     form = page[page.index('class="verdict"') :]
     return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form[: form.index("</form>")]))
+
+
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_of_a_case_waits_for_somebody(tmp_path: Path) -> None:
+    """After one that ran out, and where the page came by itself."""
+    desk = desk_at(tmp_path / "desk.sqlite")
+    served = Served(desk)
+    limited = [sheet.model_copy(update={"limit": 60.0}) for sheet in sheets(3)]
+    try:
+        ann = served.browser("ann")
+        assert 'content="2;url=/?alone=1"' in ann.get("/").text
+        desk.tray.put(KEY, "0", limited)
+        for _ in range(2):
+            page = ann.get("/?alone=1").text
+            assert "<h1>Ready?</h1>" in page
+        proof = dict(re.findall(r'name="(proof)" value="([^"]*)"', page))
+        time.sleep(3)
+        page = ann.post("/ready", data=proof).text
+        assert float(re.search(r'data-spent="([0-9.]+)"', page)[1]) < 3, "the time on the other page does not count"
+        one = proof_in(page)
+        time.sleep(3)
+        page = ann.post("/judge", data={**one, "kind": "abstention", "reason": "out of time", "seconds": "60"}).text
+        assert "<h1>Ready?</h1>" in page
+        assert "<h1>Ready?</h1>" in ann.get("/").text
+        page = ann.post("/undo", data=proof).text
+        assert proof_in(page)["case"] == one["case"]
+        assert float(re.search(r'data-spent="([0-9.]+)"', page)[1]) < 3, "it has all its time again"
+        page = ann.post("/judge", data={**proof_in(page), "better": "1"}).text
+        assert proof_in(page)["case"] != one["case"], "who judged sits there"
+        assert [r.verdicts for r in desk.register.progress()[1]] == [1, 0]
+    finally:
+        served.close()
+        close_all()
 
 
 # -- a whole run ------------------------------------------------------------------------------------------------------
@@ -483,6 +519,37 @@ def test_a_session_is_for_this_page_alone(served: Served) -> None:
     assert f"{served.base}/#{served.token('bob')}" in owner
 
 
+@pytest.mark.parametrize("host", ["judge.example.org", "127.0.0.1:8710"], ids=["kept", "rewritten"])
+def test_people_come_through_a_proxy(tmp_path: Path, host: str) -> None:
+    """Which hands on over plain HTTP what it took with TLS, with the host that was asked for, or another."""
+    desk, url = desk_at(tmp_path / "desk.sqlite"), "https://judge.example.org"
+    desk.tray.put(KEY, "0", sheets(1))
+    (ann,) = desk.register.invite(["ann"])
+    doors = Doors(desk, "rrm_test", origin_of(f"{url}:443/"))
+    proxy = TestClient(application(desk, doors, GoingOn(desk, None)), base_url=f"http://{host}", follow_redirects=False)
+    try:
+        sent = {"origin": url, "sec-fetch-site": "same-origin"}
+        answer = proxy.post("/session", data={"token": doors.token(ann.id)}, headers=sent)
+        assert "Secure" in answer.headers["set-cookie"]
+        sent["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+        fields = proof_in(proxy.get("/", headers=sent).text) | {"better": "1"}
+        assert proxy.post("/judge", data=fields, headers={**sent, "origin": f"{url}.evil"}).status_code == 403
+        assert proxy.post("/judge", data=fields, headers=sent).status_code == 303
+        assert proxy.get("/", headers={"host": "evil.example"}).status_code == 400
+        owner = {"authorization": f"Bearer {doors.token(OWNER)}"}
+        assert f'"{url}/#{doors.token(ann.id)}"' in proxy.get("/owner", headers=owner).text
+    finally:
+        close_all()
+
+
+@pytest.mark.parametrize(
+    "url", ["judge.example.org", "ftp://a", "https://", "https://a/b", "https://a?b", "https://ann@a", "https://a:x"]
+)
+def test_what_is_no_origin_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"no path behind it, as in https://judge.example.org"):
+        origin_of(url)
+
+
 def test_the_owner_pauses_a_rater(served: Served) -> None:
     owner, ann = served.browser("owner"), served.browser("ann")
     proof = re.search(r'name="proof" value="([^"]+)"', owner.get("/owner").text)[1]
@@ -662,6 +729,7 @@ def test_what_is_wrong_is_told_in_one_line(study: Path, tmp_path: Path, rrm: Rrm
     said = rrm("run", plan, "--out", out)
     assert said.code == 3
     assert f"`rrm judge {out}`" in said.err
+    assert "--url judge: write where people reach the page" in rrm("judge", out, "--url", "judge").err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = rrm("judge", out, "--port", taken.getsockname()[1])
         assert said.code == 1
@@ -691,17 +759,22 @@ def test_links_come_as_json_and_the_server_serves_them(tmp_path: Path, rrm: Rrm)
     plan, out = tmp_path / "people.toml", tmp_path / "out"
     plan.write_text(PEOPLE)
     assert rrm("run", plan, "--out", out).code == 3
-    command = [sys.executable, "-m", "rrm", "judge", str(out), "--port", "0", "--raters", "2", "--json", "--no-train"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "rrm", "judge", str(out), "--port", port, "--raters", "2", "--json", "--no-train"]
+    command += ["--url", "http://Judge.example.org:80/"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         links = [json.loads(process.stdout.readline()) for _ in range(3)]
         assert [(link["role"], link["name"]) for link in links] == [
             ("owner", "owner"), ("rater", "rater-1"), ("rater", "rater-2"),
         ]  # fmt: skip
         base, token = links[1]["url"].split("#")
+        assert base == "http://judge.example.org/"
         assert token == links[1]["token"]
         for _ in range(100):
             try:
-                answer = httpx.get(f"{base}api/case", headers={"authorization": f"Bearer {token}"})
+                headers = {"host": "judge.example.org", "authorization": f"Bearer {token}"}
+                answer = httpx.get(f"http://127.0.0.1:{port}/api/case", headers=headers)
                 break
             except httpx.ConnectError:
                 time.sleep(0.1)

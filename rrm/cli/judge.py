@@ -29,6 +29,9 @@ def judge(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any that is free.")] = PORT,
+    url: Annotated[
+        str | None, typer.Option(help="Where people reach it, if elsewhere, as https://judge.example.org of a proxy.")
+    ] = None,
     raters: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="How many people judge.")] = 1,
     name: Annotated[
         list[str] | None,
@@ -70,15 +73,18 @@ def judge(
     from rrm.web.going_on import GoingOn
     from rrm.web.session import Doors
 
+    where = _origin(url) if url else ""
     with _listening(host, port) as listening:
         number = listening.getsockname()[1]
         found = Desk(desk or place_of(run), lease=lease)
         found.tray.put_away(keys)
         if desk:
             os.environ["RRM_DESK"] = desk  # the run that goes on finds the same
-        doors = Doors(found, f"rrm_{number}")
+        doors = Doors(found, f"rrm_{number}", where)
         names = name or [f"rater-{i}" for i in range(1, raters + 1)]
-        _tell_links(found, doors, names, f"http://{_shown(host)}:{number}/", as_json=as_json)
+        _tell_links(found, doors, names, f"{where or f'http://{_shown(host)}:{number}'}/", as_json=as_json)
+        if not where and host in ("0.0.0.0", "::", ""):
+            typer.echo("Links lead to this machine alone: --url says under which name others reach it.", err=True)
         command = [sys.executable, "-m", "rrm", "run", str(run), "--quiet", *(["--trust"] if trust else [])]
         going = GoingOn(found, command if train else None)
         app = application(found, doors, going, host=host, drill=Drill(found, store, trust=trust))
@@ -95,6 +101,17 @@ def _need_web() -> None:
         raise RrmError(
             f"the page needs more than is installed ({error}): in the clone, .venv/bin/pip install -e '.[web]'"
         ) from None
+
+
+def _origin(url: str) -> str:
+    from rrm.errors import RrmError
+    from rrm.inert import inert
+    from rrm.web.session import origin_of
+
+    try:
+        return origin_of(url)
+    except ValueError as error:
+        raise RrmError(f"--url {inert(url, 100)}: {error}") from None
 
 
 def _listening(host: str, port: int) -> socket.socket:

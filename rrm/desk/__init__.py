@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, 
 
 from rrm.desk.gold import Golds
 from rrm.desk.ledger import Ledger
-from rrm.desk.register import Register
+from rrm.desk.register import Register, seconds_of
 from rrm.desk.sheet import Asked, Sheet
 from rrm.desk.tables import GOLD, Database, cases, events, leases, raters, verdicts
 from rrm.desk.tray import Tray
@@ -37,6 +36,8 @@ class Handed(NamedTuple):
     """Ids of the exhibits that this rater opened."""
     asked: tuple[Asked, ...] = ()
     """What they had helpers' own helpers asked."""
+    started: bool = False
+    """Whether the page has shown it, so that its clock runs."""
 
 
 class Desk:
@@ -155,11 +156,12 @@ class Desk:
             row = db.execute(held).first()
             if row is None:
                 return None
-            seen = select(events.c.kind, events.c.what).where(events.c.case == row.seq, events.c.rater == rater)
+            seen = select(events).where(events.c.case == row.seq, events.c.rater == rater)
             did = db.execute(seen.order_by(events.c.id)).all()
-        opened = tuple(dict.fromkeys(what for kind, what in did if kind == "opened"))
-        asked = tuple(Asked.model_validate_json(what) for kind, what in did if kind == "asked")
-        return Handed(row.id, Sheet.model_validate_json(row.body), row.began, row.expires, opened, asked)
+        opened = tuple(dict.fromkeys(e.what for e in did if e.kind == "opened"))
+        asked = tuple(Asked.model_validate_json(e.what) for e in did if e.kind == "asked")
+        started = any(e.kind == "started" and e.at >= row.began for e in did)
+        return Handed(row.id, Sheet.model_validate_json(row.body), row.began, row.expires, opened, asked, started)
 
     def say(self, rater: int, id: str, feedback: Feedback) -> None:
         """Keep a verdict; when this returns, it is on the disk. Raises TooLate if it comes too late."""
@@ -196,13 +198,23 @@ class Desk:
                 raise TooLate("the run has taken your last verdict already: it can no longer be undone")
             if self.gold.is_told(db, rater):
                 raise TooLate("you were told the answer to your last case: it can no longer be undone")
-            now, took = self._clock(), json.loads(last.body).get("seconds") or 0.0
+            now, took = self._clock(), seconds_of(last.body)
             db.execute(delete(verdicts).where(verdicts.c.case == last.case, verdicts.c.rater == rater))
             db.execute(update(cases).where(cases.c.seq == last.case).values(said=case.said - 1))
             lease = {"rater": rater, "case": last.case, "began": now - took, "expires": now + self._lease}
             db.execute(insert(leases).values(**lease))
-            db.execute(insert(events).values(case=last.case, rater=rater, at=now, kind="undo", what=last.body))
+            for kind, what in (("undo", last.body), ("started", "")):
+                db.execute(insert(events).values(case=last.case, rater=rater, at=now, kind=kind, what=what))
             return str(case.id)
+
+    def start(self, rater: int, id: str) -> None:
+        """A case that this rater holds comes before their eyes now: here its time begins."""
+        with self._db.writing() as db:
+            now, seq = self._clock(), self._seq(db, id)
+            mine = and_(leases.c.rater == rater, leases.c.case == seq)
+            if db.execute(update(leases).where(mine).values(began=now)).rowcount == 0:
+                raise TooLate("this case is not in your hands")
+            db.execute(insert(events).values(case=seq, rater=rater, at=now, kind="started", what=""))
 
     def note(self, rater: int, id: str, kind: str, what: str) -> None:
         """Keep that a rater did something with a case that they hold, as opening an exhibit."""

@@ -44,6 +44,9 @@ class RaterProgress(NamedTuple):
 RECENT = 20
 """Over so many of a rater's last verdicts their pace is taken."""
 
+OUT_OF_TIME = "out of time"
+"""Why a page abstains by itself."""
+
 
 class Register:
     """The raters of one desk."""
@@ -99,6 +102,13 @@ class Register:
             )
             return done, wait - db.execute(mine).scalar_one()
 
+    def ran_out(self, rater: int) -> bool:
+        """Whether the time of this rater's last case ran out: perhaps nobody sits there."""
+        last = select(verdicts.c.body).where(verdicts.c.rater == rater).order_by(verdicts.c.at.desc()).limit(1)
+        with self._db.reading() as db:
+            body = db.execute(last).scalar()
+        return body is not None and json.loads(body).get("reason") == OUT_OF_TIME
+
     def progress(self) -> tuple[list[NodeProgress], list[RaterProgress]]:
         """Every node that has lain on the desk, from the lowest level up, and every rater."""
         full = func.sum((cases.c.said >= cases.c.wanted).cast(Integer))
@@ -129,3 +139,9 @@ class Register:
         last = select(verdicts.c.body).where(verdicts.c.rater == rater).order_by(verdicts.c.at.desc()).limit(RECENT)
         took = [json.loads(body).get("seconds") for body in db.execute(last).scalars()]
         return median(known) if (known := [s for s in took if s is not None]) else None
+
+
+def seconds_of(verdict: str) -> float:
+    """What a verdict took that is undone, by its text; of one that the page gave, none: the time starts anew."""
+    said = json.loads(verdict)
+    return 0.0 if said.get("reason") == OUT_OF_TIME else float(said.get("seconds") or 0.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import (
     URL,
@@ -133,8 +135,6 @@ class Database:
             self._engine = _engine(url)
             self._sqlite = self._engine.dialect.name == "sqlite"
             self._prepare()
-        if isinstance(url, Path):
-            url.chmod(0o600)  # it holds the key that signs the links
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -189,6 +189,8 @@ def _engine(url: str | Path) -> Engine:
     if isinstance(url, str) and make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_size=20, max_overflow=40, pool_pre_ping=True)
     where = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
+    if (file := _file(where)) is not None:
+        _keep_private(file)
     engine = create_engine(where, connect_args={"timeout": 60, "isolation_level": None}, pool_size=20, max_overflow=40)
 
     @event.listens_for(engine, "connect")
@@ -202,6 +204,41 @@ def _engine(url: str | Path) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _file(url: URL) -> Path | None:
+    """Where SQLite keeps it; None: in memory."""
+    name, uri = url.database or "", bool(url.query.get("uri"))
+    if uri and url.query.get("mode") == "memory":
+        return None
+    name = unquote(urlsplit(name).path) if uri else name
+    return Path(name) if name not in ("", ":memory:") else None
+
+
+def _keep_private(file: Path) -> None:
+    """Make the file its owner's before there is anything in it: it holds the key that signs the links, and so do the
+    files beside it, to which SQLite gives the same mode."""
+    try:
+        if not file.exists():
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass  # another process was first; an open file is not opened here, since closing it would undo our locks on it
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}. Check that the folder is there and may be written.") from error
+    for found in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+        with suppress(FileNotFoundError):
+            if found.stat().st_mode & 0o077:
+                _close_to_others(found)
+
+
+def _close_to_others(file: Path) -> None:
+    try:
+        file.chmod(0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{file}: others may read it, who would learn the key that signs the links, and its mode cannot be changed "
+            f"({error.strerror}). Say `chmod 600` as its owner."
+        ) from error
 
 
 def _hidden(url: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from rrm.control import ControlTask
 from rrm.errors import PlanError
 from rrm.exchange.reading import rows
 from rrm.exchange.rows import EXHIBITS, JUDGED, READ, misfit
@@ -82,6 +83,10 @@ def judgements(path: Path, task: Task, *, first: int = 0) -> Iterator[Judged]:
             raise PlanError(f"{path}, {where}: {'.'.join(map(str, wrong['loc']))}: {in_words(wrong)}") from None
         except Wrong as error:
             raise PlanError(f"{path}, {where}: {error}") from None
+        except RecursionError:
+            raise PlanError(
+                f"{path}, {where}: said: lists in lists, too deep: leave it as rrm export wrote it"
+            ) from None
         yield case, feedback
         number += 1
     if number == first:
@@ -232,7 +237,11 @@ class _Check:
         return self._known[prompt]
 
     def answer(self, item: Item, text: str) -> str:
-        """The answer, if it may be one: of a finite answer set, only what is in it."""
+        """The answer, if it may be one: of a finite answer set, only what is in it; of an episode, only actions."""
+        task = self._task
+        if isinstance(task, ControlTask) and (len(text) > task.horizon or not set(text) <= set(task.actions)):
+            how = f"write a letter of {task.actions!r} for each step, at most {task.horizon}"
+            raise Wrong(f"{_cut(text)} is no episode of the task {self._name!r}: {how}")
         answers = self._task.answers(item)
         if answers is not None and text not in answers:
             raise Wrong(

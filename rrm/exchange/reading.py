@@ -105,6 +105,8 @@ def _jsonl(path: Path) -> Numbered:
                 value = json.loads(line)
             except ValueError as error:  # not UTF-8 is one too
                 raise PlanError(f"{path}, line {number}: this is no JSON: {error}; write one object a line") from None
+            except RecursionError:
+                raise PlanError(f"{path}, line {number}: lists in lists, too deep: write one object a line") from None
             if not isinstance(value, dict):
                 raise PlanError(f"{path}, line {number}: write one JSON object a line, as {EXAMPLE}")
             yield f"line {number}", value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -48,7 +50,7 @@ def application(
     def known(_: Request, error: HTTPException) -> Response:
         return _problem(error.status_code, str(error.detail))
 
-    return Guard(app, host)
+    return Guard(app, host, urlsplit(doors.url).hostname or "")
 
 
 def server(app: Guard) -> uvicorn.Server:

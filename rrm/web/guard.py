@@ -35,11 +35,11 @@ _HEADERS = {
 
 
 class Guard:
-    """Wraps an application. `host` is the name under which it is served, besides addresses and localhost: another
+    """Wraps an application. `hosts` are the names under which it is served, besides addresses and localhost: another
     name in a request means that somebody's page leads a browser here (DNS rebinding)."""
 
-    def __init__(self, app: App, host: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app, self._host, self._clock = app, host.lower(), clock
+    def __init__(self, app: App, *hosts: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app, self._hosts, self._clock = app, {"localhost", *(h.lower() for h in hosts if h)}, clock
         self._left: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +52,7 @@ class Guard:
         scope.setdefault("state", {})["nonce"] = nonce
         answer = _laying_headers(send, nonce)
         if not self._knows(headers.get("host", "")):
-            await _refuse(answer, 400, "this server goes by another name")
+            await _refuse(answer, 400, "this server goes by another name; `rrm judge --url` says which")
         elif not _small(headers.get("content-length")):
             await _refuse(answer, 413, f"a request has at most {LARGEST} bytes")
         elif not self._may(_caller(scope, headers)):
@@ -63,7 +63,7 @@ class Guard:
     def _knows(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         name = name.strip("[]").lower()
-        if name in ("localhost", self._host):
+        if name in self._hosts:
             return True
         try:
             ipaddress.ip_address(name)

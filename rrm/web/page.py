@@ -76,9 +76,14 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         waiting += desk.gold.to_come(caller.rater.id)  # or a count that stands still would say which was one
         said = said or desk.gold.told(caller.rater.id)
         common: dict[str, Any] = {"rater": caller.rater, "proof": caller.proof, "done": done, "said": said}
-        handed = desk.next(caller.rater.id)
+        handed, alone = desk.next(caller.rater.id), bool(request.query_params.get("alone"))
         if handed is None:
             return _page(request, "wait.html.j2", status, state=going.state, finished=going.finished, **common)
+        if handed.sheet.limit and _unattended(desk, caller.rater, handed, alone=alone):
+            return _page(request, "ready.html.j2", status, limit=handed.sheet.limit, **common)
+        if handed.sheet.limit and not handed.started:
+            desk.start(caller.rater.id, handed.id)
+            handed = desk.holds(caller.rater.id, handed.id)
         return _page(request, "case.html.j2", status, waiting=waiting, **common, **_laid(handed))
 
     @router.get("/")
@@ -95,7 +100,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         if found is None:
             return _page(request, "enter.html.j2", 401, said="This link opens nothing here.")
         answer = RedirectResponse("/", 303)
-        secure = request.url.scheme == "https"
+        secure = "https" in (request.url.scheme, doors.url.partition(":")[0])
         answer.set_cookie(doors.cookie, found, max_age=DAYS * 86_400, httponly=True, samesite="strict", secure=secure)
         return answer
 
@@ -106,6 +111,13 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
             judge(desk, by, handed.id, posted(form, handed.sheet))
         except Refused as error:
             return shown(request, doors.caller(request), f"Not kept: {error}.", 422)
+        return RedirectResponse("/", 303)
+
+    @router.post("/ready")
+    def ready(by: By) -> Response:
+        """Somebody sits there: the clock of the case starts, anew where it ran out while no page was open."""
+        if handed := desk.next(by.id):
+            desk.start(by.id, handed.id)
         return RedirectResponse("/", 303)
 
     @router.post("/undo")
@@ -150,7 +162,8 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         caller = doors.caller(request)
         if caller.rater is not None:
             raise HTTPException(403, "this page is for the owner's link")
-        links = {r.name: f"{request.base_url}#{doors.token(r.id)}" for r in desk.register.all()}
+        base = f"{doors.url}/" if doors.url else request.base_url
+        links = {r.name: f"{base}#{doors.token(r.id)}" for r in desk.register.all()}
         what: dict[str, Any] = {**overseen(desk, watch), "links": links, "now": time.time()}
         what["graphs"] = graphs(drill.store, trust=drill.trust)
         return _page(request, "owner.html.j2", state=going.state, finished=going.finished, proof=caller.proof, **what)
@@ -174,6 +187,13 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         return Response(_static(name), media_type=STATIC[name], headers=headers)
 
     return router
+
+
+def _unattended(desk: Desk, rater: Rater, handed: Handed, *, alone: bool) -> bool:
+    """Whether nobody may sit there, so that the clock waits: the page came by itself, or the last case ran out."""
+    if handed.started:
+        return alone and time.time() - handed.began >= (handed.sheet.limit or 0)
+    return alone or desk.register.ran_out(rater.id)
 
 
 def _laid(handed: Handed) -> dict[str, Any]:

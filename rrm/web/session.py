@@ -27,10 +27,11 @@ class Caller(NamedTuple):
 
 
 class Doors:
-    """Lets in who shows a link of this desk."""
+    """Lets in who shows a link of this desk. `url`: where people reach it, as "https://judge.example.org", if that is
+    other than where it listens."""
 
-    def __init__(self, desk: Desk, cookie: str) -> None:
-        self._desk, self._secret, self.cookie = desk, desk.register.secret(), cookie
+    def __init__(self, desk: Desk, cookie: str, url: str = "") -> None:
+        self._desk, self._secret, self.cookie, self.url = desk, desk.register.secret(), cookie, url
 
     def token(self, rater: int) -> str:
         """What a link carries, the same each time."""
@@ -59,7 +60,7 @@ class Doors:
             raise HTTPException(401, "open the link that `rrm judge` printed for you, or send its token as a bearer")
         proof = signed(self._secret, "proof", cookie).rpartition(".")[2]
         if request.method not in ("GET", "HEAD"):
-            _same_origin(request)
+            _same_origin(request, self.url)
         return found._replace(proof=proof)
 
     def _of_session(self, said: str) -> Caller | None:
@@ -79,10 +80,25 @@ def check_proof(caller: Caller, given: str) -> None:
         raise HTTPException(403, "this was not sent from the page itself; load the page again")
 
 
-def _same_origin(request: Request) -> None:
+def _same_origin(request: Request, url: str) -> None:
     """Browsers say where a form stood, but for forms of pages that send no referrer ("null"), as ours: there, and where
-    a browser says nothing, the proof alone tells."""
+    a browser says nothing, the proof alone tells. A proxy may have put another host in the place of `url`'s."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
-    own = request.headers.get("host", "")
-    if site not in ("same-origin", "none") or (origin not in (None, "null") and urlsplit(origin).netloc != own):
+    own = origin in (None, "null", url or None) or urlsplit(origin).netloc == request.headers.get("host", "")
+    if site not in ("same-origin", "none") or not own:
         raise HTTPException(403, "another page sent this")
+
+
+def origin_of(url: str) -> str:
+    """A URL as browsers write an origin. Raises ValueError, saying what to write, where it is not one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    scheme, host = parts.scheme, parts.hostname
+    beside = not host or parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment
+    if scheme not in ("http", "https") or beside:
+        raise ValueError("write where people reach the page, with no path behind it, as in https://judge.example.org")
+    name = f"[{host}]" if ":" in str(host) else host
+    return f"{scheme}://{name}" + (f":{port}" if port not in (None, 80 if scheme == "http" else 443) else "")

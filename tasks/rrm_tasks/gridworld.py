@@ -70,7 +70,10 @@ class Gridworld(FiniteTask):
         return Item(task=self.name(), prompt=f"{self.settings.world} {self.settings.size} {seed}")
 
     def accepts(self, item: Item) -> bool:
-        return item.task == self.name() and item.prompt.startswith(f"{self.settings.world} {self.settings.size} ")
+        world, _, seed = item.prompt.rpartition(" ")
+        number = seed.isascii() and seed.isdecimal() and len(seed) <= 20 and str(int(seed)) == seed
+        ours = world == f"{self.settings.world} {self.settings.size}" and number and int(seed) < 2 * _HELD_OUT
+        return item.task == self.name() and ours
 
     def alike(self, item: Item) -> str:
         """The world as it lies before the agent: thousands of seeds share it, where layouts are few."""

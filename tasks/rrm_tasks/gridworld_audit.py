@@ -12,7 +12,7 @@ from rrm import Asking, Block, Case, Item, Query, Subtask, Task, Text
 from rrm_tasks.gridworld_step import FRAMES
 from rrm_tasks.gridworlds import make
 from rrm_tasks.gridworlds.film import key, strip
-from rrm_tasks.gridworlds.frames import check_readable, clips, seems_unsafe, step_number
+from rrm_tasks.gridworlds.frames import check_readable, clips, seems_unsafe, step_number, written_in
 from rrm_tasks.gridworlds.wander import corpus
 
 NOTHING = "nothing"
@@ -42,6 +42,7 @@ class GridworldAudit(Task):
         super().__init__(settings)
         self._world = make(self.settings.world, self.settings.size)
         check_readable(self._world)
+        self._written = written_in(self._world, least=0, most=self._world.horizon)
         self._unsafe: dict[str, tuple[bool, ...]] = {}
 
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
@@ -52,7 +53,9 @@ class GridworldAudit(Task):
         return Item(task=self.name(), prompt=f"{self.settings.world}: {transcript}")
 
     def accepts(self, item: Item) -> bool:
-        return item.task == self.name() and item.prompt.startswith(f"{self.settings.world}: ")
+        world, _, seen = item.prompt.partition(": ")
+        ours = item.task == self.name() and world == self.settings.world
+        return ours and self._written.fullmatch(seen) is not None
 
     def answers(self, item: Item) -> Sequence[str]:
         return (NOTHING, *map(str, range(1, self._world.horizon + 1)))

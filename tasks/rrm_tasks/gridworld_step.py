@@ -10,7 +10,7 @@ from pydantic import Field
 from rrm import Block, Case, Item, Task, Text
 from rrm_tasks.gridworlds import make
 from rrm_tasks.gridworlds.film import key, strip
-from rrm_tasks.gridworlds.frames import check_readable, seems_unsafe
+from rrm_tasks.gridworlds.frames import check_readable, seems_unsafe, written_in
 from rrm_tasks.gridworlds.wander import corpus
 
 ANSWERS = ("fine", "irreversible", "unsure")
@@ -37,6 +37,7 @@ class GridworldStep(Task):
         super().__init__(settings)
         self._world = make(self.settings.world, self.settings.size)
         check_readable(self._world)
+        self._written = written_in(self._world, least=1, most=1)
 
     def sample(self, rng: Random, *, held_out: bool = False) -> Item:
         seen = corpus(self.settings.world, self.settings.size, held_out=held_out)
@@ -49,7 +50,9 @@ class GridworldStep(Task):
         return Item(task=self.name(), prompt=f"{self.settings.world}: {clip}")
 
     def accepts(self, item: Item) -> bool:
-        return item.task == self.name() and item.prompt.startswith(f"{self.settings.world}: ")
+        world, _, seen = item.prompt.partition(": ")
+        ours = item.task == self.name() and world == self.settings.world
+        return ours and self._written.fullmatch(seen) is not None
 
     def answers(self, item: Item) -> Sequence[str]:
         return ANSWERS

@@ -13,25 +13,40 @@ if (enter && location.hash.length > 1) {
   history.replaceState(null, "", "/");
 }
 
-// -- the clock counts while the page is looked at
+// -- the clock counts while the page is looked at; what it counted is kept in the browser, for when the page is shut
 const clock = one("#clock");
 let spent = clock ? Number(clock.dataset.spent) : 0;
 let last = performance.now();
+let looked = !document.hidden;
+let sent = false;
 const limit = clock && clock.dataset.limit ? Number(clock.dataset.limit) : 0;
+const shown = clock && one("form.verdict input[name=case]").value;
+function counted() {
+  try {
+    const kept = JSON.parse(localStorage.getItem("clock"));
+    return kept && kept.shown === shown ? kept.spent : null;
+  } catch { return null; }  // a browser may keep nothing
+}
+if (clock) {
+  const kept = counted();
+  if (kept !== null) spent = Math.min(spent, kept);
+  else if (limit && spent >= limit) { sent = true; location.replace("/?alone=1"); }  // it ran out where nobody looked
+}
 function tick() {
   const now = performance.now();
-  if (!document.hidden) spent += (now - last) / 1000;
+  if (looked) spent += (now - last) / 1000;
+  looked = !document.hidden;
   last = now;
-  const shown = Math.max(0, Math.floor(limit ? limit - spent : spent));
-  clock.textContent = `${Math.floor(shown / 60)}:${String(shown % 60).padStart(2, "0")}`;
-  clock.classList.toggle("late", limit > 0 && shown < 10);
+  try { localStorage.setItem("clock", JSON.stringify({ shown, spent })); } catch { /* the desk's count will do */ }
+  const told = Math.max(0, Math.floor(limit ? limit - spent : spent));
+  clock.textContent = `${Math.floor(told / 60)}:${String(told % 60).padStart(2, "0")}`;
+  clock.classList.toggle("late", limit > 0 && told < 10);
   if (limit && spent >= limit) {
     const abstain = one('form[data-kind="abstention"] button');
     if (abstain && !sent) { abstain.value = "out of time"; abstain.click(); }
   }
 }
-let sent = false;
-if (clock) { tick(); setInterval(tick, 250); }
+if (clock && !sent) { tick(); setInterval(tick, 250); document.addEventListener("visibilitychange", tick); }
 for (const form of all("form.verdict")) {
   form.addEventListener("submit", (event) => {
     if (sent) { event.preventDefault(); return; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,12 @@ def clips(transcript: str) -> list[str]:
     """The steps of a transcript, "frame U frame" each."""
     words = transcript.split()
     return [" ".join(words[i : i + 3]) for i in range(0, len(words) - 2, 2)]
+
+
+def written_in(world: GridWorld[Any], *, least: int, most: int) -> re.Pattern[str]:
+    """What matches whole transcripts of that world, of so many steps."""
+    frame = f"[{CODES[: 2 << len(world.planes)]}]{{9}}[01]{{{len(world.flags)}}}"
+    return re.compile(f"{frame}(?: [{''.join(MOVES)}] {frame}){{{least},{most}}}")
 
 
 def step_number(told: str) -> int:
