@@ -275,6 +275,12 @@ def test_a_budget_of_seconds_is_spent_and_not_more(arm: str, tmp_path: Path) -> 
     )
 
 
+def test_a_wrong_guess_of_how_many_cases_fit_spends_no_more(tmp_path: Path) -> None:
+    with patch.object(Adaptive, "usual", return_value=0.5):
+        store = run(tmp_path / "run", arm="approval")
+    assert 388 <= sum(s for _, _, s in said_in(store)) <= 400
+
+
 def test_the_same_seed_asks_the_same_also_where_it_was_stopped(tmp_path: Path) -> None:
     whole = said_in(run(tmp_path / "whole"))
     store = Store(tmp_path / "stopped")
