@@ -606,8 +606,14 @@ def test_large_requests_are_refused(served: Served) -> None:
         for _ in range(LARGEST // 1000 + 2):
             yield b"x" * 1000
 
-    with pytest.raises((httpx.HTTPError, AssertionError)):
-        assert ann.post("/api/feedback", content=in_parts()).status_code < 400
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for path, headers in (("/api/feedback", {}), ("/judge", form), ("/session", form)):
+        answer = ann.post(path, content=in_parts(), headers=headers)
+        assert (answer.status_code, answer.text) == (413, f"a request has at most {LARGEST} bytes\n")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for path in ("/judge", "/session"):
+        answer = ann.post(path, content="&".join(f"a{i}=1" for i in range(5001)), headers=form)
+        assert (answer.status_code, answer.json()) == (422, {"detail": "a form has at most 5000 fields"})
     assert ann.get("/api/case").status_code == 200
 
 
