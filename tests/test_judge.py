@@ -490,6 +490,26 @@ def test_the_page_works_by_its_forms_alone(served: Served) -> None:
     assert "The run has taken your last verdict already: it can no longer be undone." in page
 
 
+def test_an_approval_without_a_choice_is_none(tmp_path: Path) -> None:
+    desk = desk_at(tmp_path / "desk.sqlite")
+    desk.tray.put(KEY, "0", [sheet.model_copy(update={"kinds": ("approval",)}) for sheet in sheets(2)])
+    served = Served(desk)
+    try:
+        ann = served.browser("ann")
+        page = ann.get("/").text
+        for said in ({}, {"approved": ""}, {"approved": "maybe"}):
+            answer = ann.post("/judge", data={**proof_in(page), **said})
+            assert answer.status_code == 422
+            assert "Not kept: approved: say whether it will do, by one of the two buttons." in answer.text
+        for said in ("no", "yes"):
+            page = ann.post("/judge", data={**proof_in(page), "approved": said}).text
+        kept = [f.approved for told in desk.tray.collect(KEY, "0").values() for f in told]
+        assert kept == [False, True]
+    finally:
+        served.close()
+        close_all()
+
+
 def test_no_form_of_another_page_is_taken(served: Served) -> None:
     ann = served.browser("ann")
     fields = proof_in(ann.get("/").text) | {"better": "1"}

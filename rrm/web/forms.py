@@ -52,7 +52,9 @@ def posted(form: Form, sheet: Sheet) -> dict[str, Any]:
         case "rating":
             given["score"] = _number(form.get("score", ""), "score") / 9
         case "approval":
-            given["approved"] = form.get("approved") == "yes"
+            if (said := form.get("approved")) not in ("yes", "no"):
+                raise Refused("approved: say whether it will do, by one of the two buttons")
+            given["approved"] = said == "yes"
         case "step-labels" | "action-labels" | "action-values" | "advantages":
             content = _steps(form, sheet, kind)
             given["labels" if kind.endswith("labels") else "values"] = content
