@@ -25,7 +25,8 @@ from rrm.assemble import assemble
 from rrm.desk import Desk, place_of
 from rrm.desk.raters import OWNER
 from rrm.desk.sheet import sheet_of
-from rrm.errors import Unfinished
+from rrm.errors import Refused, Unfinished
+from rrm.gate import AGREES
 from rrm.inert import inert
 from rrm.node import published
 from rrm.raters.watch import Watch
@@ -41,6 +42,7 @@ from rrm.web.forms import tiers
 from rrm.web.going_on import GoingOn
 from rrm.web.guard import LARGEST, Guard
 from rrm.web.overseen import overseen
+from rrm.web.page import _sentence
 from rrm.web.session import Doors, origin_of
 
 PEOPLE = (
@@ -356,6 +358,30 @@ def test_a_person_edits_what_is_paid_for_and_the_agent_is_trained_on_that(tmp_pa
             assert {k: found[k] for k in expected} == expected
     assert even[True] == (40, 40)
     assert even[False][0] < 32, "of 40 about a half"
+
+
+def test_the_page_says_of_a_helper_what_its_gate_counted(tmp_path: Path) -> None:
+    """`GateResult.agreed` counts no answers that were best: where hardly anything is told apart, all are."""
+    desk = desk_at(tmp_path / "desk.sqlite")
+    task = TASKS.build("column-sum", {"length": 4})
+    item = Item(task="column-sum", prompt="Add up: 1 2 3 4")
+    exhibit = Exhibit(text="10", agent="block", query=Query(subtask="block", item=item))
+    responses = tuple(Response(item=item.id, text=text) for text in ("10", "11"))
+    case = Case(item=item, responses=responses, exhibits=(exhibit,), place="0/0")
+    helpers = {"block": Known("block", 0, task, 5, 4)}
+    desk.tray.put(KEY, "0", [sheet_of(task, case, node="n", level=1, helpers=helpers, kinds=["preference"])])
+    served = Served(desk, names=("ann",))
+    try:
+        text = served.browser("ann").get("/").text
+        assert "its own user agreed with it on 4 of 5" in text
+        assert AGREES in text
+    finally:
+        served.close()
+        close_all()
+
+
+def test_a_refusal_begins_with_a_capital_and_is_else_as_it_was_written() -> None:
+    assert _sentence(Refused("the helper 'Word-1' HAS none")) == "The helper 'Word-1' HAS none."
 
 
 def test_a_mask_is_made_by_the_form(tmp_path: Path) -> None:

@@ -110,8 +110,7 @@ class Valuing(Erring):
             said: Feedback = Abstention(case=case.id, evaluator=self.name(), reason=silent)
             if not silent:
                 said = self._say_of_steps(case, form, known, number, at)
-            counted = [w for w in work if w is not None]
-            yield said.model_copy(update={"work": sum(counted)}) if counted else said
+            yield self._counted(said, sum(counted) if (counted := [w for w in work if w is not None]) else None)
 
     def _say_of_steps(
         self, case: Case, form: StepForm, known: Sequence[tuple[Look, Sequence[float]]], number: int, at: Seed
@@ -148,7 +147,10 @@ class Valuing(Erring):
                 said = self._say_better(case, shown, values, at, slips=self._slips(number, at))
             else:
                 said = self._say(case, values, at, slips=self._slips(number, at))
-            yield said if work is None else said.model_copy(update={"work": work, "seconds": self.time_of(work)})
+            yield self._counted(said, work)
+
+    def _counted(self, said: Feedback, work: int | None) -> Feedback:
+        return said if work is None else said.model_copy(update={"work": work, "seconds": self.time_of(work)})
 
     def _say(self, case: Case, values: Sequence[float], at: Seed, *, slips: bool) -> Feedback:
         form, count, name = self.settings.feedback, len(values), self.name()
