@@ -128,7 +128,7 @@ class _Scheduler:
             self._barred |= {(arm, job.key) for arm in job.stops}
             self._stopped.append(
                 GateFailed(
-                    f"{job.name} ({job.stops[0]}) did not pass its gate: the user found its answer best on "
+                    f"{job.name} ({job.stops[0]}) did not pass its gate: the user agreed with its answer on "
                     f"{last.agreed} of {last.checked} items ({last.agreement_needed:.0%} needed), and it found "
                     f"{last.found} of {last.faults} uncommon answers ({last.recall_needed:.0%} needed). Give it more "
                     'rounds, cases or gate.extra_rounds, or set gate = "warn" to go on regardless.'

@@ -252,7 +252,7 @@ class Known(NamedTuple):
     checked: int = 0
     """On so many held-out items its own user judged its answers, at its gate…"""
     agreed: int = 0
-    """…and on so many found none better."""
+    """…and on so many agreed with them, as `rrm.gate.AGREES` says."""
 
 
 class Room(NamedTuple):

@@ -328,6 +328,27 @@ def test_time_that_nobody_is_there_judges_nothing(tmp_path: Path, browser: Brows
         close_all()
 
 
+# -- an approval -------------------------------------------------------------------------------------------------------
+
+
+def test_an_approval_is_a_button_and_nothing_else(tmp_path: Path, browser: Browser) -> None:
+    desk = desk_at(tmp_path / "desk.sqlite")
+    desk.tray.put(KEY, "0", [sheet.model_copy(update={"kinds": ("approval",)}) for sheet in sheets(1)])
+    served = Served(desk, names=("ann",))
+    window = Watched(browser, served)
+    try:
+        window.enter("ann")
+        window.page.focus("select[name=response]")
+        window.press("Control+Enter", "Escape", "y")
+        window.until("document.title == 'Waiting · rrm judge'")
+        assert [f.approved for told in desk.tray.collect(KEY, "0").values() for f in told] == [True]
+        assert window.wrong == []
+    finally:
+        window.context.close()
+        served.close()
+        close_all()
+
+
 # -- a trial ----------------------------------------------------------------------------------------------------------
 
 TRIAL = """

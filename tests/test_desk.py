@@ -157,6 +157,27 @@ def test_undo_gives_the_case_back_with_the_time_it_took(where: Path | str) -> No
     assert desk.register.of_rater(ann) == (1, 2)
 
 
+def test_to_go_is_what_may_still_come(where: Path | str) -> None:
+    """Neither what others have judged as often as it has to be, nor what is kept for one of them."""
+    desk, _, ann, bob = laid(where)
+    desk.tray.put("f" * 16, "trial", sheets(5)[3:], only=bob)
+    assert (desk.register.of_rater(ann), desk.register.of_rater(bob)) == ((0, 3), (0, 5))
+    judge(desk, bob)
+    assert (desk.register.of_rater(ann), desk.register.of_rater(bob)) == ((0, 2), (1, 4))
+    while judge(desk, ann):
+        pass
+    assert (desk.register.of_rater(ann), desk.register.of_rater(bob)) == ((2, 0), (1, 2))
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a" * 81, "a" * 79 + "  "])
+def test_what_is_no_name_is_refused(where: Path | str, name: str) -> None:
+    desk, *_ = laid(where)
+    with pytest.raises(Refused, match="is no rater's name: write 1 to 80 characters"):
+        desk.register.invite(["carol", name])
+    assert [r.name for r in desk.register.all()] == ["ann", "bob"], "nobody else is written down"
+    assert desk.register.invite(["a" * 80])[0].name == "a" * 80
+
+
 def test_what_the_run_took_cannot_be_undone(where: Path | str) -> None:
     desk, _, ann, _ = laid(where)
     judge(desk, ann)

@@ -36,6 +36,7 @@ from rrm.report import Report
 from rrm.roles import Component
 from rrm.store import Store
 from rrm.testing import check_assistant, check_evaluator, check_protocol, check_task
+from rrm.trial.record import ASKED, STREAM, TrialAsked, TrialRecord
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -319,6 +320,12 @@ def anchors(page: Path) -> set[str]:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+def test_the_streams_of_trials_are_listed() -> None:
+    listed = (ROOT / "docs/records.md").read_text()
+    for stream, record in ((STREAM, TrialRecord), (ASKED, TrialAsked)):
+        assert re.search(rf"^\|[^|]*\| `{stream}` \| `{record.__name__}`: ", listed, re.MULTILINE), stream
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

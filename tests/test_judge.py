@@ -25,7 +25,8 @@ from rrm.assemble import assemble
 from rrm.desk import Desk, place_of
 from rrm.desk.raters import OWNER
 from rrm.desk.sheet import sheet_of
-from rrm.errors import Unfinished
+from rrm.errors import Refused, Unfinished
+from rrm.gate import AGREES
 from rrm.inert import inert
 from rrm.node import published
 from rrm.raters.watch import Watch
@@ -41,6 +42,7 @@ from rrm.web.forms import tiers
 from rrm.web.going_on import GoingOn
 from rrm.web.guard import LARGEST, Guard
 from rrm.web.overseen import overseen
+from rrm.web.page import _sentence
 from rrm.web.session import Doors, origin_of
 
 PEOPLE = (
@@ -358,6 +360,30 @@ def test_a_person_edits_what_is_paid_for_and_the_agent_is_trained_on_that(tmp_pa
     assert even[False][0] < 32, "of 40 about a half"
 
 
+def test_the_page_says_of_a_helper_what_its_gate_counted(tmp_path: Path) -> None:
+    """`GateResult.agreed` counts no answers that were best: where hardly anything is told apart, all are."""
+    desk = desk_at(tmp_path / "desk.sqlite")
+    task = TASKS.build("column-sum", {"length": 4})
+    item = Item(task="column-sum", prompt="Add up: 1 2 3 4")
+    exhibit = Exhibit(text="10", agent="block", query=Query(subtask="block", item=item))
+    responses = tuple(Response(item=item.id, text=text) for text in ("10", "11"))
+    case = Case(item=item, responses=responses, exhibits=(exhibit,), place="0/0")
+    helpers = {"block": Known("block", 0, task, 5, 4)}
+    desk.tray.put(KEY, "0", [sheet_of(task, case, node="n", level=1, helpers=helpers, kinds=["preference"])])
+    served = Served(desk, names=("ann",))
+    try:
+        text = served.browser("ann").get("/").text
+        assert "its own user agreed with it on 4 of 5" in text
+        assert AGREES in text
+    finally:
+        served.close()
+        close_all()
+
+
+def test_a_refusal_begins_with_a_capital_and_is_else_as_it_was_written() -> None:
+    assert _sentence(Refused("the helper 'Word-1' HAS none")) == "The helper 'Word-1' HAS none."
+
+
 def test_a_mask_is_made_by_the_form(tmp_path: Path) -> None:
     desk = desk_at(tmp_path / "desk.sqlite")
     task = TASKS.build("column-sum", {"length": 4})
@@ -490,6 +516,26 @@ def test_the_page_works_by_its_forms_alone(served: Served) -> None:
     assert "The run has taken your last verdict already: it can no longer be undone." in page
 
 
+def test_an_approval_without_a_choice_is_none(tmp_path: Path) -> None:
+    desk = desk_at(tmp_path / "desk.sqlite")
+    desk.tray.put(KEY, "0", [sheet.model_copy(update={"kinds": ("approval",)}) for sheet in sheets(2)])
+    served = Served(desk)
+    try:
+        ann = served.browser("ann")
+        page = ann.get("/").text
+        for said in ({}, {"approved": ""}, {"approved": "maybe"}):
+            answer = ann.post("/judge", data={**proof_in(page), **said})
+            assert answer.status_code == 422
+            assert "Not kept: approved: say whether it will do, by one of the two buttons." in answer.text
+        for said in ("no", "yes"):
+            page = ann.post("/judge", data={**proof_in(page), "approved": said}).text
+        kept = [f.approved for told in desk.tray.collect(KEY, "0").values() for f in told]
+        assert kept == [False, True]
+    finally:
+        served.close()
+        close_all()
+
+
 def test_no_form_of_another_page_is_taken(served: Served) -> None:
     ann = served.browser("ann")
     fields = proof_in(ann.get("/").text) | {"better": "1"}
@@ -606,8 +652,14 @@ def test_large_requests_are_refused(served: Served) -> None:
         for _ in range(LARGEST // 1000 + 2):
             yield b"x" * 1000
 
-    with pytest.raises((httpx.HTTPError, AssertionError)):
-        assert ann.post("/api/feedback", content=in_parts()).status_code < 400
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for path, headers in (("/api/feedback", {}), ("/judge", form), ("/session", form)):
+        answer = ann.post(path, content=in_parts(), headers=headers)
+        assert (answer.status_code, answer.text) == (413, f"a request has at most {LARGEST} bytes\n")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for path in ("/judge", "/session"):
+        answer = ann.post(path, content="&".join(f"a{i}=1" for i in range(5001)), headers=form)
+        assert (answer.status_code, answer.json()) == (422, {"detail": "a form has at most 5000 fields"})
     assert ann.get("/api/case").status_code == 200
 
 

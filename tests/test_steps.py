@@ -301,6 +301,9 @@ def test_work_is_two_frames_for_everything_looked_at() -> None:
     for form, frames in (("action-values", 2), ("step-labels", 2), ("action-labels", 10), ("advantages", 10)):
         for one, said in judged(task, cases, form, budget=10, steps=3):
             assert said.work == frames * min(3, len(task.judgeable(one)[1]))
+            assert said.seconds is None, "no pace is set"
+        for _, said in judged(task, cases, form, budget=10, steps=3, step_seconds=0.5):
+            assert said.seconds == said.work * 0.5 > 0
 
 
 def test_helpers_say_which_step_to_judge() -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Integer, and_, func, insert, select, update
+from sqlalchemy import Connection, Integer, and_, func, insert, or_, select, update
 
 from rrm.desk.raters import Rater
 from rrm.desk.tables import GOLD, Database, cases, meta, raters, verdicts
+from rrm.errors import Refused
+from rrm.inert import inert
 
 
 class NodeProgress(NamedTuple):
@@ -44,6 +46,9 @@ class RaterProgress(NamedTuple):
 RECENT = 20
 """Over so many of a rater's last verdicts their pace is taken."""
 
+LONGEST = 80
+"""Characters of a rater's name."""
+
 OUT_OF_TIME = "out of time"
 """Why a page abstains by itself."""
 
@@ -64,7 +69,10 @@ class Register:
         return bytes.fromhex(found)
 
     def invite(self, names: Sequence[str]) -> list[Rater]:
-        """The raters of these names; those who are new are written down."""
+        """The raters of these names; those who are new are written down. Raises Refused for what is no name."""
+        for name in names:
+            if not 0 < len(name.strip()) <= len(name) <= LONGEST:
+                raise Refused(f"{inert(name, 20)!r} is no rater's name: write 1 to {LONGEST} characters, as in ann")
         with self._db.writing() as db:
             there = set(db.execute(select(raters.c.name)).scalars())
             for name in dict.fromkeys(n for n in names if n not in there):
@@ -90,10 +98,12 @@ class Register:
             db.execute(update(raters).where(raters.c.id == rater).values(paused=paused))
 
     def of_rater(self, rater: int) -> tuple[int, int]:
-        """How many cases this rater has judged, gold questions too, and how many wait that they have not, without."""
+        """How many cases this rater has judged, gold questions too, and how many may still come to them, without."""
         with self._db.reading() as db:
             done = db.execute(select(func.count()).where(verdicts.c.rater == rater)).scalar_one()
-            waits = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
+            theirs = or_(cases.c.only.is_(None), cases.c.only == rater)
+            open_ = and_(cases.c.closed.is_(False), cases.c.said < cases.c.wanted)
+            waits = and_(open_, theirs, cases.c.stream != GOLD)
             wait = db.execute(select(func.count()).where(waits)).scalar_one()
             mine = (
                 select(func.count())

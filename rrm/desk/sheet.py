@@ -56,7 +56,7 @@ class ShownExhibit(Record):
     checked: int = 0
     """On so many held-out items the helper's own user judged its answers…"""
     agreed: int = 0
-    """…and on so many found none better."""
+    """…and on so many agreed with them, as `rrm.gate.AGREES` says."""
 
 
 class Asked(Record):

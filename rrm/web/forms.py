@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 
 from rrm.desk.sheet import Sheet
 from rrm.errors import Refused
@@ -18,14 +18,20 @@ Form = Mapping[str, str]
 STEPS = 100
 """So many steps have a field of their own."""
 
+MOST = 5000
+"""Fields of a form."""
+
 SLIGHTLY = 0.75
 """The probability that an answer which is "slightly better" is better."""
 
 
 async def fields(request: Request) -> Form:
-    """The fields of a posted form; of a name that comes twice, the last."""
+    """The fields of a posted form; of a name that comes twice, the last. Raises 422 where they are too many."""
     text = (await request.body()).decode("utf-8", "replace")
-    return {k: v[-1] for k, v in parse_qs(text, keep_blank_values=True, max_num_fields=5000).items()}
+    try:
+        return {k: v[-1] for k, v in parse_qs(text, keep_blank_values=True, max_num_fields=MOST).items()}
+    except ValueError:  # it is raised for nothing else
+        raise HTTPException(422, f"a form has at most {MOST} fields") from None
 
 
 def posted(form: Form, sheet: Sheet) -> dict[str, Any]:
@@ -46,7 +52,9 @@ def posted(form: Form, sheet: Sheet) -> dict[str, Any]:
         case "rating":
             given["score"] = _number(form.get("score", ""), "score") / 9
         case "approval":
-            given["approved"] = form.get("approved") == "yes"
+            if (said := form.get("approved")) not in ("yes", "no"):
+                raise Refused("approved: say whether it will do, by one of the two buttons")
+            given["approved"] = said == "yes"
         case "step-labels" | "action-labels" | "action-values" | "advantages":
             content = _steps(form, sheet, kind)
             given["labels" if kind.endswith("labels") else "values"] = content

@@ -17,6 +17,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LARGEST = 256 * 1024
 """Bytes that a request may have."""
 
+_TOO_LARGE = f"a request has at most {LARGEST} bytes"
+
 PER_SECOND, BURST = 50.0, 200.0
 """Requests of one caller: so many a second, and so many at once."""
 
@@ -54,11 +56,37 @@ class Guard:
         if not self._knows(headers.get("host", "")):
             await _refuse(answer, 400, "this server goes by another name; `rrm judge --url` says which")
         elif not _small(headers.get("content-length")):
-            await _refuse(answer, 413, f"a request has at most {LARGEST} bytes")
+            await _refuse(answer, 413, _TOO_LARGE)
         elif not self._may(_caller(scope, headers)):
             await _refuse(answer, 429, "too many requests at once; wait a second")
         else:
-            await self._app(scope, _limited(receive), answer)
+            await self._hand_on(scope, receive, answer)
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A body that turns out longer than it said, or that did not say, is refused as soon as it is."""
+        got, more, begun = 0, True, False
+
+        async def limited() -> Message:
+            nonlocal got, more
+            message = await receive()
+            got, more = got + len(message.get("body", b"")), message.get("more_body", False)
+            return {"type": "http.disconnect"} if got > LARGEST else message
+
+        async def answer(message: Message) -> None:
+            nonlocal begun
+            if begun or got <= LARGEST:  # what the application makes of half a body is told to nobody
+                begun = True
+                await send(message)
+
+        try:
+            await self._app(scope, limited, answer)
+        except Exception:
+            if got <= LARGEST:
+                raise
+        if got > LARGEST and not begun:
+            while more and got <= 16 * LARGEST:  # who is cut off while sending hears no reason
+                await limited()
+            await _refuse(send, 413, _TOO_LARGE)
 
     def _knows(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
@@ -89,19 +117,6 @@ def _caller(scope: Scope, headers: dict[str, str]) -> str:
 
 def _small(length: str | None) -> bool:
     return length is None or (length.isdecimal() and int(length) <= LARGEST)
-
-
-def _limited(receive: Receive) -> Receive:
-    """A body that turns out longer than it said ends the request."""
-    got = 0
-
-    async def limited() -> Message:
-        nonlocal got
-        message = await receive()
-        got += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if got > LARGEST else message
-
-    return limited
 
 
 def _laying_headers(send: Send, nonce: str) -> Send:

@@ -125,7 +125,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         try:
             desk.undo(by.id)
         except Refused as error:
-            return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
+            return shown(request, doors.caller(request), _sentence(error), 409)
         return RedirectResponse("/", 303)
 
     @router.post("/open")
@@ -135,7 +135,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         try:
             found = open_exhibit(desk, by, case, exhibit)
         except Refused as error:
-            return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
+            return shown(request, doors.caller(request), _sentence(error), 409)
         if request.headers.get("x-part"):
             asked = {a.exhibit: a.shown for a in desk.holds(by.id, case).asked}
             common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": asked}
@@ -151,7 +151,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         except Refused as error:
             if part and not isinstance(error, TooLate):
                 return _page(request, "_refused.html.j2", 422, said=f"{error}.")
-            return shown(request, doors.caller(request), f"{error}.".capitalize(), 409)
+            return shown(request, doors.caller(request), _sentence(error), 409)
         if part:
             common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": {exhibit: found}}
             return _page(request, "_below.html.j2", found=found, **common)
@@ -187,6 +187,12 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         return Response(_static(name), media_type=STATIC[name], headers=headers)
 
     return router
+
+
+def _sentence(error: Refused) -> str:
+    """Nothing but its first letter is raised: a name in it stays as it is written."""
+    said = f"{error}."
+    return said[:1].upper() + said[1:]
 
 
 def _unattended(desk: Desk, rater: Rater, handed: Handed, *, alone: bool) -> bool:

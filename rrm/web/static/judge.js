@@ -182,7 +182,9 @@ addEventListener("keydown", (event) => {
   const field = event.target.closest("input:not([type=checkbox]), textarea, select");
   if (field) {
     if (event.key === "Escape") field.blur();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field.form) field.form.requestSubmit();
+    // Only what is written is kept so: where the buttons are the choice, one of them has to be pressed.
+    const keep = field.form && one("button[data-submit], button[data-key=Enter]", field.form);
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && keep) field.form.requestSubmit(keep);
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
