@@ -404,6 +404,8 @@ class Study:
     """Some of the plan's nodes were left out."""
     trial: Trial | None = None
     """A trial of help, once the nodes are trained."""
+    left_out: str = ""
+    """Why the plan's trial is not here, where it has one: then what is recorded of it stands."""
 
     @classmethod
     def load(cls, path: Path, *, fast: bool = False, sets: Sequence[str] = (), arms: Sequence[str] = ()) -> Self:
@@ -456,7 +458,10 @@ class Study:
                     _checked(whole[""], path, str(path))
                     plan = _checked(arm, path, f"{path}: arm.{name}") and _checked(one, path, f"{path}: vary")
                 found.append(ArmPlan(name, varied, plan, unchanged))
-        return cls(title, found, fast, trial=_trial([raw, *every], found, changes, path))
+        trial = _trial([raw, *every], found, changes, path)
+        if trial is None or _place(trial, found):
+            return cls(title, found, fast, trial=trial and _at_a_node(trial, found))
+        return cls(title, found, fast, left_out=f"it is of arm {trial.arm!r}, which --arm leaves out")
 
     def of_nodes(self, names: Sequence[str]) -> Study:
         """These nodes and those that they need alone. Raises PlanError if one of them is nowhere."""
@@ -473,8 +478,33 @@ class Study:
             if needed:
                 few = {name: node for name, node in arm.plan.node.items() if name in needed}
                 arms.append(replace(arm, plan=arm.plan.model_copy(update={"node": few})))
-        there = self.trial is not None and any(self.trial.node in arm.plan.node for arm in arms)
-        return replace(self, arms=arms, partly=True, trial=self.trial if there else None)
+        if self.trial is None:
+            return replace(self, arms=arms, partly=True)
+        if _place(self.trial, arms) == _place(self.trial, self.arms):
+            return replace(self, arms=arms, partly=True)
+        why = f"it is of node {self.trial.node!r}, which --node leaves out"
+        return replace(self, arms=arms, partly=True, trial=None, left_out=why)
+
+    def with_recorded(self, trial: Trial | None) -> Study:
+        """This study with the trial that its record asks for, where the arm and node of it are there."""
+        return replace(self, trial=trial if trial and _place(trial, self.arms) else None)
+
+
+def _place(trial: Trial, arms: Sequence[ArmPlan]) -> tuple[str, int, Mapping[str, Any]] | None:
+    """The arm of a trial, at what varies; None where it, or the trial's node, is not among these."""
+    arm = next((arm for arm in arms if trial.arm in ("", arm.name)), None)
+    if arm is None or (trial.node and trial.node not in arm.plan.node):
+        return None
+    return arm.name, arm.plan.seed, arm.varied
+
+
+def _at_a_node(trial: Trial, arms: Sequence[ArmPlan]) -> Trial:
+    """The trial of the highest node, where it names none: found before nodes are left out, or changed."""
+    plan = next(arm.plan for arm in arms if trial.arm in ("", arm.name))
+    level = {} if trial.node else plan.graph().level_of()
+    helped = (name for name in level if plan.node[name].helped_by)
+    highest = max(helped, key=lambda name: level[name], default=trial.node)
+    return trial.model_copy(update={"node": highest})
 
 
 def _as_said(_: Raw, after: Raw) -> Raw:
@@ -494,8 +524,8 @@ def _checked(raw: Raw, path: Path, where: str) -> Plan:
 
 
 def _trial(tables: Sequence[Raw], arms: Sequence[ArmPlan], names: Raw, path: Path) -> Trial | None:
-    """The trial that a file asks for, with what `[fast]` and `--set` change of it; None also where its arm, one of
-    these names, is not among those that are run. Raises PlanError."""
+    """The trial that a file asks for, with what `[fast]` and `--set` change of it. Raises PlanError. Its arm is one of
+    these names, and need not be among those that are run."""
     if not any("trial" in table for table in tables):
         return None
     whole: Raw = {}
@@ -513,8 +543,8 @@ def _trial(tables: Sequence[Raw], arms: Sequence[ArmPlan], names: Raw, path: Pat
     if trial.arm and trial.arm not in names:
         raise PlanError(f"{path}: trial.arm: no arm is called {trial.arm!r}. {suggest(trial.arm, names)}")
     nodes = next((arm.plan.node for arm in arms if trial.arm in ("", arm.name)), None)
-    if nodes is None:
-        return None
+    if nodes is None:  # which is told where it would be done
+        return trial
     if trial.node and trial.node not in nodes:
         raise PlanError(f"{path}: trial.node: no node is called {trial.node!r}. {suggest(trial.node, nodes)}")
     if trial.node and not nodes[trial.node].helped_by:
