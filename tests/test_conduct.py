@@ -80,6 +80,8 @@ def test_no_rater_can_tell_the_arm(trial: Path, tmp_path: Path) -> None:
 
 
 def test_a_trial_that_was_stopped_ends_with_the_same_bytes(trial: Path, tmp_path: Path) -> None:
+    """Of people who tire: whoever judged six cases before the machine stopped is as tired after it."""
+    trial.write_text(trial.read_text().replace("step_seconds = 2", "step_seconds = 2, fatigue = 0.08"))
     _, whole = done(trial, tmp_path / "whole")
     study, store = Study.load(trial), Store(tmp_path / "parts")
     build.run(study, store, workers=1)
