@@ -36,10 +36,11 @@ def run(study: Study, store: Store, *, progress: Progress | None = None, workers
         latest = {slot[-1].slot: slot[-1] for slot in slots(before)}
         new = [a for a in arms if a.slot not in latest or not _holds(latest[a.slot], a, partly=study.partly)]
         store.append("study", "arms", new)
-        asked = TrialAsked(plan=None, folder="") if study.trial is None else study.trial.asked()
-        known = list(store.read(NODE, ASKED, TrialAsked).values())
-        if asked != (known[-1] if known else TrialAsked()):
-            store.append(NODE, ASKED, [asked])
+        if not study.left_out:
+            asked = TrialAsked(plan=None, folder="") if study.trial is None else study.trial.asked()
+            known = list(store.read(NODE, ASKED, TrialAsked).values())
+            if asked != (known[-1] if known else TrialAsked()):
+                store.append(NODE, ASKED, [asked])
         for job in wanted:
             if is_published(store, job.key):
                 store.tidy_agents(job.key, "published")

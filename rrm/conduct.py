@@ -205,8 +205,10 @@ class Conducted:
         waiting = {case.id: number for number, case in enumerate(cases) if number not in done}
         groups: dict[str, tuple[Evaluator, list[Seat]]] = {}
         for rater, user in enumerate(self.raters):
-            rows = [n for n, row in enumerate(record.design) if row[0] == rater and n not in done]
-            seat = Seat(rater, [cases[n] for n in rows], [record.cells[record.design[n][2]].seconds for n in rows])
+            own = [n for n, row in enumerate(record.design) if row[0] == rater]
+            rows = [n for n in own if n not in done]
+            seconds = [record.cells[record.design[n][2]].seconds for n in rows]
+            seat = Seat(rater, [cases[n] for n in rows], seconds, done=len(own) - len(rows))
             groups.setdefault(json.dumps(identity(user), sort_keys=True), (user, []))[1].append(seat)
         for user, seats in groups.values():
             for feedback in user.heard_in(room).judge_seats(self.node.task, seats, seed=self.seed.at("judge")):

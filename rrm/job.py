@@ -101,7 +101,7 @@ def recorded(store: Store, *, trust: bool = False) -> Study:
             f"{store.folder}: the record names code in a file, {strange[0]!r}, which would be run: if you trust it, "
             "say so with --trust"
         )
-    return Study(newest[0].title, plans, fast=any(arm.fast for arm in newest), trial=trial)
+    return Study(newest[0].title, plans, fast=any(arm.fast for arm in newest)).with_recorded(trial)
 
 
 def people_of(store: Store, *, trust: bool = False, besides: Collection[str] = ()) -> set[str]:

@@ -443,6 +443,8 @@ class Study:
     """Where it was read, empty if nowhere."""
     layers: Mapping[str, Layers] = field(default_factory=dict)
     """By arm, the tables that its plan was laid of."""
+    left_out: str = ""
+    """Why the plan's trial is not here, where it has one: then what is recorded of it stands."""
 
     def told(self, arm: ArmPlan, error: PlanError) -> PlanError:
         """A fault of an arm's plan with the file, and the place where it is written, if that can be known."""
@@ -512,7 +514,11 @@ class Study:
         later = [*(("fast.", table) for table in small), *(("--set ", table) for table in said)]
         layers = {n: (("", raw), (f"arm.{n}.", table_in(changes, n, path)), *later) for n in laid}
         trial = _trial([raw, *every], found, changes, path)
-        return cls(title, found, fast, trial=trial, file=str(path), layers=layers)
+        if trial is None or _place(trial, found):
+            trial = trial and _at_a_node(trial, found)
+            return cls(title, found, fast, trial=trial, file=str(path), layers=layers)
+        left_out = f"it is of arm {trial.arm!r}, which --arm leaves out"
+        return cls(title, found, fast, left_out=left_out, file=str(path), layers=layers)
 
     def of_nodes(self, names: Sequence[str]) -> Study:
         """These nodes and those that they need alone. Raises PlanError if one of them is nowhere."""
@@ -529,8 +535,33 @@ class Study:
             if needed:
                 few = {name: node for name, node in arm.plan.node.items() if name in needed}
                 arms.append(replace(arm, plan=arm.plan.model_copy(update={"node": few})))
-        there = self.trial is not None and any(self.trial.node in arm.plan.node for arm in arms)
-        return replace(self, arms=arms, partly=True, trial=self.trial if there else None)
+        if self.trial is None:
+            return replace(self, arms=arms, partly=True)
+        if _place(self.trial, arms) == _place(self.trial, self.arms):
+            return replace(self, arms=arms, partly=True)
+        why = f"it is of node {self.trial.node!r}, which --node leaves out"
+        return replace(self, arms=arms, partly=True, trial=None, left_out=why)
+
+    def with_recorded(self, trial: Trial | None) -> Study:
+        """This study with the trial that its record asks for, where the arm and node of it are there."""
+        return replace(self, trial=trial if trial and _place(trial, self.arms) else None)
+
+
+def _place(trial: Trial, arms: Sequence[ArmPlan]) -> tuple[str, int, Mapping[str, Any]] | None:
+    """The arm of a trial, at what varies; None where it, or the trial's node, is not among these."""
+    arm = next((arm for arm in arms if trial.arm in ("", arm.name)), None)
+    if arm is None or (trial.node and trial.node not in arm.plan.node):
+        return None
+    return arm.name, arm.plan.seed, arm.varied
+
+
+def _at_a_node(trial: Trial, arms: Sequence[ArmPlan]) -> Trial:
+    """The trial of the highest node, where it names none: found before nodes are left out, or changed."""
+    plan = next(arm.plan for arm in arms if trial.arm in ("", arm.name))
+    level = {} if trial.node else plan.graph().level_of()
+    helped = (name for name in level if plan.node[name].helped_by)
+    highest = max(helped, key=lambda name: level[name], default=trial.node)
+    return trial.model_copy(update={"node": highest})
 
 
 def _as_said(_: Raw, after: Raw) -> Raw:
@@ -550,10 +581,8 @@ def _checked(raw: Raw, path: Path, where: str) -> Plan:
 
 
 def _trial(tables: Sequence[Raw], arms: Sequence[ArmPlan], names: Raw, path: Path) -> Trial | None:
-    """The trial that a file (the first of these tables) asks for, with what `[fast]` and `--set` change of it.
-
-    None also where its arm, one of these names, is not among those that are run. Raises PlanError.
-    """
+    """The trial that a file (the first of these tables) asks for, with what `[fast]` and `--set` change of it. Its arm
+    is one of these names, and need not be among those that are run. Raises PlanError."""
     if not any("trial" in table for table in tables):
         return None
     if "trial" not in tables[0]:
@@ -575,8 +604,8 @@ def _trial(tables: Sequence[Raw], arms: Sequence[ArmPlan], names: Raw, path: Pat
     if trial.arm and trial.arm not in names:
         raise PlanError(f"{path}: trial.arm: no arm is called {trial.arm!r}. {suggest(trial.arm, names)}")
     nodes = next((arm.plan.node for arm in arms if trial.arm in ("", arm.name)), None)
-    if nodes is None:
-        return None
+    if nodes is None:  # which is told where it would be done
+        return trial
     if trial.node and trial.node not in nodes:
         raise PlanError(f"{path}: trial.node: no node is called {trial.node!r}. {suggest(trial.node, nodes)}")
     if trial.node and not nodes[trial.node].helped_by:

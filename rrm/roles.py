@@ -276,6 +276,8 @@ class Seat(NamedTuple):
     """In the order in which they are to be judged."""
     seconds: Sequence[float | None]
     """The budget of time for each; None: what they want."""
+    done: int = 0
+    """How many of the rater's cases were judged before, in an interrupted run: people tire."""
 
 
 class Evaluator(Component):
@@ -330,7 +332,7 @@ class Evaluator(Component):
         """Feedback of several raters, each on their own cases alone; those who judge at the same time may do so here.
         No case is in two seats: of the same item and answers, each seat has a case of its own."""
         for seat in seats:
-            done = 0
+            done = seat.done
             for seconds, part in groupby(zip(seat.seconds, seat.cases, strict=True), key=lambda one: one[0]):
                 cases = [case for _, case in part]
                 user = self if seconds is None else self.within(seconds)

@@ -80,6 +80,8 @@ def test_no_rater_can_tell_the_arm(trial: Path, tmp_path: Path) -> None:
 
 
 def test_a_trial_that_was_stopped_ends_with_the_same_bytes(trial: Path, tmp_path: Path) -> None:
+    """Of people who tire: whoever judged six cases before the machine stopped is as tired after it."""
+    trial.write_text(trial.read_text().replace("step_seconds = 2", "step_seconds = 2, fatigue = 0.08"))
     _, whole = done(trial, tmp_path / "whole")
     study, store = Study.load(trial), Store(tmp_path / "parts")
     build.run(study, store, workers=1)
@@ -212,10 +214,46 @@ def test_too_few_cases_are_said(trial: Path, tmp_path: Path) -> None:
         done(trial, tmp_path / "run")
 
 
-def test_a_trial_whose_arm_is_left_out_is_not_done(trial: Path, tmp_path: Path) -> None:
+def test_a_trial_whose_arm_is_left_out_is_not_done(trial: Path, tmp_path: Path, rrm: Rrm) -> None:
     trial.write_text(trial.read_text() + '[arm.one]\n[arm.two]\ncast = { evaluator = { use = "oracle" } }\n')
     assert Study.load(trial, sets=["trial.arm=two"], arms=["one"]).trial is None
     assert Study.load(trial, arms=["two"]).trial
+    done(trial, tmp_path / "run", sets=["trial.arm=two"])
+    said = rrm("run", trial, "--out", tmp_path / "run", "-q", "--set", "trial.arm=two", "--arm", "one")
+    assert (said.code, said.err) == (0, "the plan's trial is not done: it is of arm 'two', which --arm leaves out\n")
+    asked = recorded(Store(tmp_path / "run")).trial
+    assert asked
+    assert asked.arm == "two"
+
+
+def test_a_trial_whose_node_is_left_out_stays_in_the_record(trial: Path, tmp_path: Path, rrm: Rrm) -> None:
+    """The trial names no node: it is of the highest, `total`."""
+    out = tmp_path / "run"
+    record, store = done(trial, out)
+    said = rrm("run", trial, "--out", out, "-q", "--node", "block")
+    assert (said.code, said.err) == (
+        0,
+        "the plan's trial is not done: it is of node 'total', which --node leaves out\n",
+    )
+    found = recorded(store)
+    assert found.trial
+    assert prepare(found).key == record.key
+    said = rrm("run", trial, "--out", out, "-q", "--node", "total", "--set", "trial.seed=1")
+    assert (said.code, said.err) == (0, "")
+    assert store.length(prepare(recorded(store)).key, "trial/feedback") == 72
+    said = rrm("run", trial, "--out", out, "-q", "--node", "block", "--set", "node.block.effort.exam=9")
+    assert said.code == 0
+    assert recorded(store).trial is None, "of the `block` of now there is no `total`"
+
+
+def test_the_highest_node_is_found_before_others_are_left_out(trial: Path, tmp_path: Path) -> None:
+    text = trial.read_text().replace(
+        "[trial]", '[node.more]\ntask = { use = "column-sum", length = 64 }\nhelped_by = { block = "total" }\n[trial]'
+    )
+    trial.write_text(text)
+    study = Study.load(trial)
+    assert study.of_nodes(["total"]).trial is None
+    assert study.of_nodes(["more"]).trial
 
 
 def test_the_plan_says_how_many_judgements_an_uplift_needs(trial: Path, tmp_path: Path, rrm: Rrm) -> None:

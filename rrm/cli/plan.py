@@ -48,6 +48,7 @@ def plan(
     now, in a folder that is thrown away.
     """
     from rrm.cost import costs, elapsed
+    from rrm.inert import inert
     from rrm.job import jobs
     from rrm.plan import Study
     from rrm.store import Store
@@ -55,6 +56,8 @@ def plan(
 
     study = Study.load(plan, fast=fast, sets=set_ or (), arms=arm or ())
     study = study.of_nodes(node) if node else study
+    if study.left_out:
+        typer.echo(inert(f"the plan's trial is not done: {study.left_out}", 500), err=True)
     wanted, _ = jobs(study)
     folder = folder_for(plan, out, fast=fast)
     store = Store(folder, create=False) if (folder / "record.sqlite").is_file() else None

@@ -48,6 +48,7 @@ def run(
     from rrm.cli.report import publish
     from rrm.conduct import conduct, prepare
     from rrm.errors import GateFailed, PlanError
+    from rrm.inert import inert
     from rrm.job import jobs, recorded
     from rrm.plan import Study
     from rrm.store import Store
@@ -69,6 +70,8 @@ def run(
         store = Store(folder_for(plan, out, fast=fast))
         refuse_another(store, arms)
     files = {file for arm in study.arms for file in arm.plan.files()}  # its code runs anyway; an older record's may not
+    if study.left_out:
+        typer.echo(inert(f"the plan's trial is not done: {study.left_out}", 500), err=True)
     if not quiet:
         _warn_of_judging_anew(wanted, store)
     try:
