@@ -17,17 +17,8 @@ FORMS: Final[tuple[Form, ...]] = ("schema", "object", "text")
 """How a server is asked for JSON, from the strictest on: by a schema, as any object, or in words alone."""
 
 OURS: Final = frozenset(
-    [
-        "model",
-        "messages",
-        "temperature",
-        "seed",
-        "max_tokens",
-        "max_completion_tokens",
-        "response_format",
-        "stream",
-        "n",
-    ]
+    {"model", "messages", "temperature", "seed", "response_format", "stream", "n"}
+    | {"max_tokens", "max_completion_tokens"}
 )
 
 UNKEYED: Final = (
