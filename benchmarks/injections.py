@@ -20,8 +20,8 @@ from rrm.registry import EVALUATORS, TASKS
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
-from hostile import CORPUS, storable  # noqa: E402
-from served import Served, obeys  # noqa: E402
+from hostile import CORPUS, storable
+from served import Served, obeys
 
 BAR = 0.25
 QUESTION, RIGHT, WRONG = "Add up: 17 4", "21", "22"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,9 +74,22 @@ def ask(
     by_text = {_canonical(question): question for question in questions}
     with Ledger.open(folder) as ledger:
         session = _Session(settings, ledger, clock or Clock(), key_of(settings))
-        found = _finished(session.all([by_text[text] for text in distinct]))
+        try:
+            found = _finished(session.all([by_text[text] for text in distinct]))
+        finally:
+            if session.asked:  # what nobody asked for is not written, and what was said is used from here on
+                ledger.flush()
     said = dict(zip(distinct, found, strict=True))
     return [said[_canonical(question)] for question in questions]
+
+
+@functools.cache
+def _trusted(authorities: bool) -> ssl.SSLContext:
+    """Whose certificates are taken. Reading the list of authorities takes .1 s and more: where no certificate is shown,
+    none is taken."""
+    import httpx
+
+    return httpx.create_ssl_context() if authorities else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _canonical(value: object) -> str:
@@ -103,6 +118,7 @@ class _Session:
     reached: bool = False
     in_a_row: int = 0
     under_way: int = 0
+    asked: bool = False
     quiet_until: float = 0.0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -139,7 +155,10 @@ class _Session:
             headers["Authorization"] = f"Bearer {self.secret}"
         many = self.settings.concurrency
         limits = httpx.Limits(max_connections=many, max_keepalive_connections=many)
-        return httpx.AsyncClient(headers=headers, timeout=self.settings.timeout, limits=limits, follow_redirects=False)
+        return httpx.AsyncClient(
+            headers=headers, timeout=self.settings.timeout, limits=limits, follow_redirects=False,
+            verify=_trusted(self.settings.base_url.startswith("https:")),
+        )  # fmt: skip
 
     async def _work(
         self, http: httpx.AsyncClient, queue: Iterator[tuple[int, Question]], found: dict[int, Reply | Failed]
@@ -245,7 +264,7 @@ class _Session:
                 await self.clock.sleep(pause)
             held = self.ledger.reserve(key, settings, self.clock.now(), most + settings.max_tokens, money)
             if isinstance(held, int):
-                self.under_way += 1
+                self.asked, self.under_way = True, self.under_way + 1
                 return held
             if isinstance(held, Wait):
                 await self.clock.sleep(held.seconds)

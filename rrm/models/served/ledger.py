@@ -62,8 +62,9 @@ class Spent(NamedTuple):
 class Ledger:
     """One run's file, which several processes may write: the replies by request, and a row for each call.
 
-    A call is written down with the most that it may cost before it is made, so that nothing, not even a power cut, lets
-    a budget be passed.
+    A call is written down with the most that it may cost before it is made; where there is a budget, it is on the disk
+    by then, so that not even a power cut lets it be passed. Replies are on the disk when `flush` returns: one wait for
+    many of them.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -75,16 +76,16 @@ class Ledger:
         """That of a run's folder, or of nowhere (None): then nothing is kept."""
         place = ":memory:" if folder is None else str(folder / FILE)
         try:
-            with closing(sqlite3.connect(place, timeout=60, isolation_level=None)) as db:
+            with closing(sqlite3.connect(place, timeout=60, isolation_level=None, check_same_thread=False)) as db:
                 db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=FULL")
                 db.executescript(_TABLES)
                 yield cls(db)
         except sqlite3.Error as error:
             raise StoreError(f"{place}: what was asked of the server cannot be read or written: {error}") from error
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def _together(self, *, flushed: bool = False) -> Iterator[None]:
+        self._db.execute(f"PRAGMA synchronous={'FULL' if flushed else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -100,7 +101,7 @@ class Ledger:
 
     def reserve(self, key: str, settings: ServedSettings, now: float, tokens: int, money: float) -> int | Wait | Full:
         """The number of a call that may be made now, and may cost so much; or why it may not."""
-        with self._together():
+        with self._together(flushed=settings.budget_money is not None or settings.budget_tokens is not None):
             spent = self._spent()
             if settings.budget_money is not None and spent.money + money > settings.budget_money:
                 return Full(
@@ -156,6 +157,11 @@ class Ledger:
             "UPDATE calls SET state = ?, tokens = coalesce(?, tokens), money = coalesce(?, money) WHERE id = ?",
             (state, tokens, money, call),
         )
+
+    def flush(self) -> None:
+        """Whatever was kept until now is on the disk afterwards."""
+        with self._together(flushed=True):
+            self._db.execute("INSERT OR REPLACE INTO servers VALUES ('', 'flushed')")
 
     def spent(self) -> Spent:
         """What the run has spent."""
