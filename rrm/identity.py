@@ -20,7 +20,7 @@ ROOMS = ("rrm.models", "rrm.training", "rrm.selection", "rrm.evaluators", "rrm.p
 def identity(component: Component) -> list[Any]:
     """Equal for components that behave alike: part of a node's key."""
     kind = type(component)
-    settings = component.settings.model_dump(mode="json")
+    settings = component.settings.model_dump(mode="json", exclude=set(kind.unkeyed))
     # of a file, what stands in it counts, and not where it stands; what is no path, as a model's hub name, counts
     files = [k for k in kind.paths if isinstance(settings.get(k), str) and _there(settings[k])]
     settings |= dict.fromkeys(files, "")

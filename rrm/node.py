@@ -90,14 +90,14 @@ _READ: WeakKeyDictionary[Store, dict[str, Published]] = WeakKeyDictionary()
 def prepared(node: Node, store: Store) -> Assistant:
     """A node's agent as it is before training."""
     start = published(node.start, store).assistant if node.start else None
-    return node.assistant.prepare(node.task, start=start, seed=node.seed.at("prepare"))
+    return node.assistant.kept_in(store.folder).prepare(node.task, start=start, seed=node.seed.at("prepare"))
 
 
 def published(node: Node, store: Store) -> Published:
     """A finished node's agent and reward model, read once. Raises MissingWeights if their files are gone or damaged."""
     known = _READ.setdefault(store, {})
     if node.key not in known:
-        blank = node.assistant.prepare(node.task, seed=node.seed.at("prepare"))
+        blank = node.assistant.kept_in(store.folder).prepare(node.task, seed=node.seed.at("prepare"))
         known[node.key] = load(node, store, "published", blank, Turn(0, 1))
     return known[node.key]
 

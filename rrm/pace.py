@@ -15,7 +15,7 @@ from rrm.errors import RrmError
 from rrm.job import jobs, plan_of
 from rrm.plan import ArmPlan, Cast, Effort, NodePlan, Plan, Study
 from rrm.records import Arm
-from rrm.registry import EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS, Registry
+from rrm.registry import ASSISTANTS, EVALUATORS, POLICY_TRAINERS, REWARD_TRAINERS, Registry
 from rrm.roles import Asker, Turn
 from rrm.store import Store
 
@@ -119,9 +119,10 @@ def recorded(store: Store, study: Study) -> dict[str, dict[str, Rate]]:
 def measured(study: Study) -> dict[str, dict[str, Rate]]:
     """Rates by shape, from training every arm in small: once to get warm, then at two sizes."""
     points: dict[str, list[tuple[Size, Mapping[str, float]]]] = {}
+    arms = [arm for arm in study.arms if not _is_served(arm.plan)]
     with tempfile.TemporaryDirectory(prefix="rrm-cost-") as place:
-        for turn, scale in enumerate((1, 1, 4)):
-            small = Study("cost", [ArmPlan(arm.name, {}, _shrunk(arm.plan, scale)) for arm in study.arms])
+        for turn, scale in enumerate((1, 1, 4) if arms else ()):
+            small = Study("cost", [ArmPlan(arm.name, {}, _shrunk(arm.plan, scale)) for arm in arms])
             store = Store(Path(place) / str(turn))
             try:
                 train(small, store, workers=1)
@@ -134,12 +135,23 @@ def measured(study: Study) -> dict[str, dict[str, Rate]]:
     return {shape: rates(found) for shape, found in points.items()}
 
 
+def _is_served(plan: Plan) -> bool:
+    """Whether an agent of the plan is somebody else's model, which nobody may stand in for. Its time is not ours."""
+    return any(node.cast.assistant.kind(ASSISTANTS).served for node in plan.node.values())
+
+
+def _is_elsewhere(cast: Cast) -> bool:
+    """Whether who judges is not asked to find out what a plan costs: a person, or somebody else's model."""
+    user = cast.evaluator.judge.kind(EVALUATORS)
+    return user.is_person() or user.served
+
+
 def _shrunk(plan: Plan, scale: int) -> Plan:
     """The plan with little to do, and nobody to wait for."""
     nodes = {}
     for name, node in plan.node.items():
         cast = node.cast
-        if cast.evaluator.judge.kind(EVALUATORS).is_person():
+        if _is_elsewhere(cast):
             cast = cast.model_copy(update={"evaluator": Cast().evaluator})
         parts = {
             role: (use := getattr(cast, role)).model_copy(update=use.kind(registry).small(scale))
@@ -164,7 +176,7 @@ def shape(plan: Plan, name: str) -> str:
     node = plan.node[name]
     cast = node.cast.model_dump(mode="json", exclude={"evaluator"})
     cast["evaluator"] = node.cast.evaluator.model_dump(mode="json")
-    if node.cast.evaluator.judge.kind(EVALUATORS).is_person():
+    if _is_elsewhere(node.cast):
         cast["evaluator"] = Cast().evaluator.model_dump(mode="json")
     for role, registry in _TRAINERS.items():
         long = getattr(node.cast, role).kind(registry).small(1).keys()

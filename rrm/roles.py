@@ -59,6 +59,13 @@ class Component(ABC):
     """Settings that are paths. A relative one is taken from the plan's folder, or, if nothing is there, from where
     `rrm` is called. What stands there is for `reads` to say; where it stands is no part of a node's key."""
 
+    unkeyed: ClassVar[tuple[str, ...]] = ()
+    """Settings on which nothing depends that is said or learnt, as how fast a server is asked: no part of a node's key,
+    so that a run goes on where they are changed."""
+
+    served: ClassVar[bool] = False
+    """Whether somebody else's machine is asked, which may cost money: never just to find out what a plan will cost."""
+
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = type(self).Settings() if settings is None else settings
 
@@ -198,6 +205,11 @@ class Assistant(Component):
     def check(self, task: Task) -> None:
         """Raise PlanError, saying what to cast instead, if it cannot answer such a task: asked as a plan is loaded."""
 
+    def kept_in(self, folder: Path) -> Assistant:
+        """This assistant, told the folder of the run in which it answers: for those who keep there what they would
+        else have to ask again, never for the answer. Asked before `prepare`."""
+        return self
+
     def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
         """Make ready to be trained on `task`, with the weights of `start` where they are given."""
         return self
@@ -232,6 +244,9 @@ class Wrapper(Assistant):
 
     def check(self, task: Task) -> None:
         self.inner.check(task)
+
+    def kept_in(self, folder: Path) -> Assistant:
+        return self.around(self.inner.kept_in(folder), self.task)
 
     def prepare(self, task: Task, *, start: Assistant | None = None, seed: Seed) -> Assistant:
         return self.around(self.inner.prepare(task, start=start, seed=seed), task)

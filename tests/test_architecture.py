@@ -196,7 +196,7 @@ def test_every_public_name_is_where_the_front_door_says() -> None:
     )],
 )  # fmt: skip
 def test_what_needs_no_torch_loads_none(doing: str) -> None:
-    heavy = {"torch", "transformers", "sklearn", "fastapi", "uvicorn", "pyarrow", "datasets"}
+    heavy = {"torch", "transformers", "sklearn", "fastapi", "uvicorn", "httpx", "pyarrow", "datasets"}
     asking = f"import sys; print('\\nloaded:', sorted({heavy} & set(sys.modules)))"
     said = subprocess.run(
         [sys.executable, "-c", f"{doing}\n{asking}"], capture_output=True, text=True, cwd=ROOT, check=True,

@@ -16,6 +16,7 @@ RUNS = {
     "asking": ["--cases", "20", "--repeats", "1"],
     "growth": ["--largest", "1000", "--out", "asking.svg"],
     "desk": ["--cases", "60", "--turns", "30"],
+    "injections": ["--kinds", "spoof"],
     "graph": ["--nodes", "50", "--repeats", "1"],
     "level": ["--sets", "effort.cases=4", "effort.rounds=1", "effort.exam=8", *TINY],
     "start": ["--repeats", "1"],

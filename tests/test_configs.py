@@ -17,7 +17,7 @@ from rrm.store import Store
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.toml"))
 
-SUMS = ("column_sum", "people")
+SUMS = ("chat", "column_sum", "people")
 
 NODE_KEYS = {
     "level", "task", "truth", "zero_shot", "majority", "judge_accuracy", "reward_accuracy", "judgements",
@@ -32,6 +32,7 @@ def name_of(path: Path) -> str:
 
 def test_all_are_found() -> None:
     assert [name_of(path) for path in CONFIGS] == [
+        "chat.toml",
         "column_sum.toml",
         "demo.toml",
         "glossary.toml",
@@ -66,6 +67,7 @@ def test_its_arms_can_be_compared(path: Path) -> None:
         assert [(arm.name, arm.plan.seed) for arm in study.arms] == [("run", 0)]
         return
     controls = {
+        "chat": {"recursive", "unassisted"},
         "helper_errors": {"clean"},
         "gridworlds": {"visible", "informed", "silent", "truth", "recursive"},
         "gridworlds_asking": {"random", "frozen", "truth"},
@@ -73,7 +75,7 @@ def test_its_arms_can_be_compared(path: Path) -> None:
         "kinds_gridworld": {"adaptive", "preference", "rating"},
     }
     assert {arm.name for arm in study.arms} >= controls.get(path.stem, {"recursive", "unassisted", "oracle"})
-    assert len({arm.plan.seed for arm in study.arms}) >= 3 or path.stem == "gridworlds"  # one seed at a time: --set
+    assert len({arm.plan.seed for arm in study.arms}) >= 3 or path.stem in ("chat", "gridworlds")  # one seed at a time
     assert "fast" in read_toml(path)[0]
     wanted, arms = jobs(study)
     alone = path.stem in ("gridworlds_asking", "kinds", "kinds_gridworld")  # nobody helps there

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from rich.console import Console
+from served import Served, adds
 
 from rrm import (
     Assistant,
@@ -54,6 +55,7 @@ TINY: Mapping[str, Any] = {"config": {"hidden_size": 16, "num_hidden_layers": 1,
 
 ASSISTANT_ON: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "actor": ("gridworld", {"width": 8}),
+    "chat": ("column-sum", {"model": "m", "temperature": 0.5}),
     "constant": ("column-sum", {"text": "7"}),
     "step-pointer": ("gridworld-audit", {"width": 8}),
     "step-reader": ("gridworld-step", {"width": 8}),
@@ -115,7 +117,9 @@ def test_task(name: str) -> None:
 @pytest.mark.parametrize("name", built_in(ASSISTANTS))
 def test_assistant(name: str) -> None:
     task, settings = ASSISTANT_ON[name]
-    check_assistant(ASSISTANTS.build(name, dict(settings)), TASKS.build(task), items=3)
+    with Served(adds) as server:
+        own = {"base_url": server.url} if name == "chat" else {}
+        check_assistant(ASSISTANTS.build(name, {**settings, **own}), TASKS.build(task), items=3)
 
 
 def test_assistant_that_writes() -> None:
@@ -134,10 +138,12 @@ def test_evaluator(name: str, tmp_path: Path) -> None:
     if name == "replay":
         Store(tmp_path / "before")
         settings = {"run": str(tmp_path / "before")}
-    evaluator = EVALUATORS.build(name, settings)
-    if isinstance(evaluator, Terminal):
-        evaluator.read, evaluator.console = lambda: "1\n", Console(file=io.StringIO(), width=80)
-    check_evaluator(evaluator, TASKS.build("column-sum", {"length": 8}), cases=3)
+    with Served(adds) as server:
+        settings = {"model": "m", "base_url": server.url} if name == "chat" else settings
+        evaluator = EVALUATORS.build(name, settings)
+        if isinstance(evaluator, Terminal):
+            evaluator.read, evaluator.console = lambda: "1\n", Console(file=io.StringIO(), width=80)
+        check_evaluator(evaluator, TASKS.build("column-sum", {"length": 8}), cases=3)
 
 
 # -- roles that work inside a level -----------------------------------------------------------------------------------
