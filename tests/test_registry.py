@@ -93,7 +93,7 @@ def test_a_model_in_a_folder_is_read_and_a_name_on_the_hub_is_not(tmp_path: Path
 def test_names_that_are_nearly_right_are_suggested() -> None:
     with pytest.raises(UnknownComponent, match=r"no evaluator is called 'orakle'\. Did you mean 'oracle'"):
         EVALUATORS.get("orakle")
-    with pytest.raises(UnknownComponent, match="There are: oracle, people, replay"):
+    with pytest.raises(UnknownComponent, match="There are: adaptive, chat, oracle, people, replay"):
         EVALUATORS.get("zzzzzz")
 
 
