@@ -15,7 +15,8 @@ from rrm.cli.arguments import Json, RunFolder
 
 if TYPE_CHECKING:
     from rrm.desk import Desk
-    from rrm.web.going_on import GoingOn
+    from rrm.store import Store
+    from rrm.web.going_on import GoingOn, Waits
     from rrm.web.guard import Guard
     from rrm.web.session import Doors
 
@@ -57,13 +58,11 @@ def judge(
     whoever has it; it stays the same each time. The interface for scripts is described at /openapi.json. Ctrl-C ends
     it; what was judged is kept.
     """
-    from rrm.conduct import waiting
     from rrm.desk import Desk, place_of
-    from rrm.job import people_of
     from rrm.store import Store
 
     store = Store(run, create=False)
-    keys = people_of(store, trust=trust, besides=waiting(store, trust=trust))
+    _, goes_on = _waiting(store, trust=trust)
     _need_web()
     from rrm.web.app import application
     from rrm.web.drill import Drill
@@ -73,16 +72,33 @@ def judge(
     with _listening(host, port) as listening:
         number = listening.getsockname()[1]
         found = Desk(desk or place_of(run), lease=lease)
-        found.tray.put_away(keys)
         if desk:
             os.environ["RRM_DESK"] = desk  # the run that goes on finds the same
         doors = Doors(found, f"rrm_{number}")
         names = name or [f"rater-{i}" for i in range(1, raters + 1)]
         _tell_links(found, doors, names, f"http://{_shown(host)}:{number}/", as_json=as_json)
         command = [sys.executable, "-m", "rrm", "run", str(run), "--quiet", *(["--trust"] if trust else [])]
-        going = GoingOn(found, command if train else None)
+        going = GoingOn(found, command if train and goes_on else None, waits=lambda: _waiting(store, trust=trust)[0])
         app = application(found, doors, going, host=host, drill=Drill(found, store, trust=trust))
         _serve(found, app, going, listening)
+
+
+def _waiting(store: Store, *, trust: bool) -> tuple[Waits, bool]:
+    """Under which keys cases may wait for people, and whether the run itself goes on with what they say. Raises
+    RrmError where nothing does."""
+    from rrm.conduct import waiting
+    from rrm.errors import RrmError
+    from rrm.job import people_of
+    from rrm.rejudge import waiting as to_be_rejudged
+    from rrm.web.going_on import Waits
+
+    trial, apart = waiting(store, trust=trust), to_be_rejudged(store)
+    try:
+        return Waits(people_of(store, trust=trust, besides=trial) | apart, apart), True
+    except RrmError:  # it is finished, or casts no people
+        if apart:
+            return Waits(apart, apart), False
+        raise
 
 
 def _need_web() -> None:
