@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import NODES, Rrm
+from conftest import NODES, STUDY, Rrm
 from desks import close_all, desk_at, sheets
 
 from rrm import Case, Exhibit, Item, Query, Report, Response, Store, Study, build
@@ -708,6 +708,49 @@ def test_links_come_as_json_and_the_server_serves_them(tmp_path: Path, rrm: Rrm)
         assert answer.json()["sheet"]["node"] == "block"
         process.terminate()
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.fixture
+def invited(rrm: Rrm, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The names of the raters whose links `rrm judge` prints, and what it says of them."""
+    monkeypatch.setattr("rrm.cli.judge._serve", lambda desk, app, going, listening: desk.close())
+
+    def call(out: Path, *more: object) -> tuple[list[str], str]:
+        said = rrm("judge", out, "--port", 0, "--json", *more)
+        links = [json.loads(line) for line in said.out.splitlines()]
+        return [link["name"] for link in links if link["role"] == "rater"], said.err
+
+    return call
+
+
+def test_as_many_are_invited_as_judge_each_case(tmp_path: Path, rrm: Rrm, invited: Any) -> None:
+    plan, out = tmp_path / "people.toml", tmp_path / "out"
+    plan.write_text(UNGATED.replace('"people"', '{ use = "people", raters = 3 }'))
+    assert rrm("run", plan, "--out", out).code == 3
+    names, told = invited(out, "--name", "ann")
+    assert names == ["ann"]
+    assert "Each case is to be judged by 3 people, and 1 are invited: the run cannot go on." in told
+    assert invited(out) == (["ann", "rater-1", "rater-2"], "")
+    assert invited(out, "--raters", 1) == (["rater-1"], ""), "the others have their links"
+
+
+def test_seats_of_a_trial_are_numbered_among_people(study: Path, tmp_path: Path, rrm: Rrm, invited: Any) -> None:
+    """Of four raters two are simulated: the first two links have cases, whatever else the people among them are."""
+    people = '["simulated", "people", "simulated", { use = "people", folded = false }]'
+    study.write_text(STUDY + f"[trial]\nraters = 4\ncases = 4\npeople = {people}\n")
+    out = tmp_path / "out"
+    assert rrm("run", study, "--out", out, "--quiet").code == 3
+    names, told = invited(out, "--raters", 1)
+    assert names == ["rater-1"]
+    assert "The trial has cases for 2 people, each their own, and 1 are invited: it cannot be done" in told
+    assert invited(out) == (["rater-1", "rater-2"], "")
+    names, told = invited(out, "--name", "zoe", "--name", "rater-2")
+    assert names == ["zoe", "rater-2"]
+    assert told == "Cases of the trial are for rater-1, who was invited earlier: --name rater-1 has their link.\n"
+    desk = desk_at(place_of(out))
+    handed = {rater.name: desk.next(rater.id) for rater in desk.register.all()}
+    assert {name: h.sheet.folded for name, h in handed.items() if h} == {"rater-1": True, "rater-2": False}
+    close_all()
 
 
 # -- forms ------------------------------------------------------------------------------------------------------------

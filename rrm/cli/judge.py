@@ -30,7 +30,10 @@ def judge(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any that is free.")] = PORT,
-    raters: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="How many people judge.")] = 1,
+    raters: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, metavar="K", help="How many people judge; left out: as many as the run needs."),
+    ] = None,
     name: Annotated[
         list[str] | None,
         typer.Option("--name", metavar="NAME", help="A rater by name, in place of --raters; repeatable."),
@@ -58,6 +61,7 @@ def judge(
     whoever has it; it stays the same each time. The interface for scripts is described at /openapi.json. Ctrl-C ends
     it; what was judged is kept.
     """
+    from rrm.conduct import wanted
     from rrm.desk import Desk, place_of
     from rrm.store import Store
 
@@ -75,9 +79,12 @@ def judge(
         if desk:
             os.environ["RRM_DESK"] = desk  # the run that goes on finds the same
         doors = Doors(found, f"rrm_{number}")
-        names = name or [f"rater-{i}" for i in range(1, raters + 1)]
+        each, seats = wanted(store, trust=trust) if goes_on else (0, 0)
+        each = max(each, found.tray.wanted())
+        names = name or _names(found, raters, max(each, seats, 1))
         _tell_links(found, doors, names, f"http://{_shown(host)}:{number}/", as_json=as_json)
         command = [sys.executable, "-m", "rrm", "run", str(run), "--quiet", *(["--trust"] if trust else [])]
+        _warn_of_too_few(found, names, each, seats)
         going = GoingOn(found, command if train and goes_on else None, waits=lambda: _waiting(store, trust=trust)[0])
         app = application(found, doors, going, host=host, drill=Drill(found, store, trust=trust))
         _serve(found, app, going, listening)
@@ -140,6 +147,42 @@ def _tell_links(desk: Desk, doors: Doors, names: list[str], base: str, *, as_jso
         line = json.dumps({"role": role, "name": name, "url": url, "token": token})
         typer.echo(line if as_json else f"{inert(name, 80):12} {url}")
     sys.stdout.flush()
+
+
+def _names(desk: Desk, raters: int | None, needed: int) -> list[str]:
+    """Who is invited where nobody is named: so many, or whoever was before, and as many more as are needed."""
+    if raters is not None:
+        return [f"rater-{i}" for i in range(1, raters + 1)]
+    names, number = [rater.name for rater in desk.register.all()], 0
+    while len(names) < needed:
+        number += 1
+        names += [f"rater-{number}"] if f"rater-{number}" not in names else []
+    return names
+
+
+def _warn_of_too_few(desk: Desk, names: list[str], each: int, seats: int) -> None:
+    """A run whose cases are for more people than were ever invited cannot come to its end: it says so."""
+    from rrm.inert import inert
+
+    every = desk.register.all()
+    if seats > len(every):
+        typer.echo(
+            f"The trial has cases for {seats} people, each their own, and {len(every)} are invited: it cannot be done "
+            f"to its end. Leave --raters and --name out, or invite {seats}.",
+            err=True,
+        )
+    elif each > len(every):
+        typer.echo(
+            f"Each case is to be judged by {each} people, and {len(every)} are invited: the run cannot go on. Leave "
+            f"--raters and --name out, or invite {each}.",
+            err=True,
+        )
+    for rater in every:
+        if rater.id <= seats and rater.name not in names:
+            name = inert(rater.name, 80)
+            typer.echo(
+                f"Cases of the trial are for {name}, who was invited earlier: --name {name} has their link.", err=True
+            )
 
 
 def _serve(desk: Desk, app: Guard, going: GoingOn, listening: socket.socket) -> None:

@@ -72,6 +72,12 @@ class Tray:
         with self._db.reading() as db:
             return db.execute(select(cases.c.seq).where(here).limit(1)).first() is None
 
+    def wanted(self) -> int:
+        """By how many raters some open case is judged, at most; 0 where none waits."""
+        with self._db.reading() as db:
+            waiting = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
+            return int(db.execute(select(func.max(cases.c.wanted)).where(waiting)).scalar() or 0)
+
     def put_away(self, keys: Collection[str]) -> None:
         """Close what waits for other nodes than these: nobody should judge for a plan that was changed."""
         with self._db.writing() as db:
