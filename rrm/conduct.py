@@ -20,7 +20,7 @@ from rrm.errors import ComponentError, PlanError, Unfinished
 from rrm.faults import blamed
 from rrm.hearing import Hearing, known, serving
 from rrm.identity import identity
-from rrm.job import PEOPLE, assemble_node, jobs, recorded
+from rrm.job import PEOPLE, assemble_node, is_published, jobs, recorded
 from rrm.node import Node, published
 from rrm.plan import Study, Trial, TrialArm
 from rrm.records import FEEDBACK, Arm, Case, Feedback, Item, Response
@@ -64,7 +64,17 @@ def waiting(store: Store, *, trust: bool = False) -> set[str]:
         return set()
     trial = prepare(study)
     done = store.length(trial.key, f"{SEATS}/feedback") == study.trial.raters * study.trial.cases
-    return {trial.key} if not done and any(rater.name() == PEOPLE for rater in trial.raters) else set()
+    return {trial.key} if not done and trial.seats else set()
+
+
+def wanted(store: Store, *, trust: bool = False) -> tuple[int, int]:
+    """How many people at a browser a record's run needs: as many as judge each case of what is not trained yet, and
+    as many as have a seat in its trial."""
+    study = recorded(store, trust=trust)
+    waits = [job for job in jobs(study)[0] if not is_published(store, job.key)]
+    users = [user for job in waits for user in assemble_node(job).users() if user.name() == PEOPLE]
+    each = [int(user.settings.model_dump()["raters"]) for user in users]
+    return max(each, default=0), prepare(study).seats if waiting(store, trust=trust) else 0
 
 
 def prepare(study: Study) -> Conducted:
@@ -110,6 +120,11 @@ class Conducted:
         }  # fmt: skip
         self.key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         self.seed = Seed(plan.seed).at("trial", node.seed.value)
+
+    @property
+    def seats(self) -> int:
+        """How many of its raters are people at a browser."""
+        return sum(rater.name() == PEOPLE for rater in self.raters)
 
     def record(self) -> TrialRecord:
         """The trial as it is listed."""
@@ -208,7 +223,8 @@ class Conducted:
             own = [n for n, row in enumerate(record.design) if row[0] == rater]
             rows = [n for n in own if n not in done]
             seconds = [record.cells[record.design[n][2]].seconds for n in rows]
-            seat = Seat(rater, [cases[n] for n in rows], seconds, done=len(own) - len(rows))
+            person = sum(before.name() == PEOPLE for before in self.raters[:rater])
+            seat = Seat(rater, [cases[n] for n in rows], seconds, len(own) - len(rows), person)
             groups.setdefault(json.dumps(identity(user), sort_keys=True), (user, []))[1].append(seat)
         for user, seats in groups.values():
             for feedback in user.heard_in(room).judge_seats(self.node.task, seats, seed=self.seed.at("judge")):

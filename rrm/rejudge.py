@@ -15,9 +15,10 @@ from rrm.exchange.rows import JUDGED
 from rrm.faults import blamed
 from rrm.hearing import Hearing
 from rrm.identity import identity
+from rrm.job import PEOPLE
 from rrm.node import Node
 from rrm.plan import Plan
-from rrm.records import Arm, Case, Rejudged
+from rrm.records import Arm, Case, Rejudged, slots
 from rrm.registry import EVALUATORS
 from rrm.roles import Evaluator
 from rrm.store import Store
@@ -79,6 +80,20 @@ def rejudged(
     return found
 
 
+def waiting(store: Store) -> set[str]:
+    """The keys under which a person at a browser is to judge cases again of nodes that count, and has not judged all:
+    `rejudged` laid them on the desk, and takes them when it is called again."""
+    newest = [slot[-1] for slot in slots(store.read("study", "arms", Arm).values())]
+    nodes = {key for arm in newest for key in arm.nodes.values()}
+    asked = [e for e in store.read("study", "rejudged", Rejudged).values() if e.evaluator.get("use") == PEOPLE]
+    return {e.key for e in asked if e.node in nodes and not _is_done(store, e)}
+
+
+def _is_done(store: Store, entry: Rejudged) -> bool:
+    streams = _streams(store, entry.node)
+    return all(store.length(entry.key, f"{s}/feedback") == store.length(entry.node, f"{s}/cases") for s in streams)
+
+
 def _heard(store: Store, again: Again, evaluator: Evaluator, progress: Told) -> Iterator[Unfinished]:
     """Gives what a person left undone. One at a terminal who stops is not asked on; cases laid before others all are
     before anybody waits."""
@@ -94,7 +109,8 @@ def _heard(store: Store, again: Again, evaluator: Evaluator, progress: Told) -> 
         except Unfinished as error:
             if evaluator.interactive:
                 raise
-            yield error
+            again_ = " When they are judged, the same `rrm rejudge` takes them." if evaluator.person else ""
+            yield Unfinished(f"{error}{again_}")
 
 
 def _judged_nodes(store: Store, arms: Sequence[Arm], nodes: Sequence[str]) -> Iterator[tuple[Arm, Node]]:

@@ -293,6 +293,8 @@ class Seat(NamedTuple):
     """The budget of time for each; None: what they want."""
     done: int = 0
     """How many of the rater's cases were judged before, in an interrupted run: people tire."""
+    person: int = 0
+    """Which they are of those who judge elsewhere (`Evaluator.person`), from 0: simulated raters have no link."""
 
 
 class Evaluator(Component):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
 import pytest
 from conftest import STUDY, Rrm
+from desks import sheets
 
+from rrm.cli.judge import _waiting
+from rrm.desk import Desk, place_of
 from rrm.figures import number
 from rrm.measure import kappa
 from rrm.records import (
@@ -26,9 +35,13 @@ from rrm.records import (
     Response,
 )
 from rrm.registry import TASKS
+from rrm.rejudge import waiting
 from rrm.report.judges import Judged, agreement
 from rrm.report.second import opinions, second
 from rrm.store import Store
+from rrm.web.going_on import REJUDGE, GoingOn
+
+T = TypeVar("T")
 
 PARTS = '''
 from rrm.evaluators.simulated import Simulated
@@ -191,6 +204,83 @@ def test_a_person_may_leave_and_is_asked_nothing_twice(
     (entry,) = Store(run).read("study", "rejudged", Rejudged).values()
     assert Store(run).streams(entry.key) == ["0/feedback", "1/feedback"]
     assert len(Store(run).read(entry.key, "0/feedback", FEEDBACK)) == 20
+
+
+def judged_by(desk: Desk, name: str) -> int:
+    """Has a rater judge all that comes to them."""
+    (rater,) = desk.register.invite([name])
+    said = 0
+    while handed := desk.next(rater.id):
+        desk.say(rater.id, handed.id, Preference(case=handed.sheet.case, evaluator=name, first_better=1.0))
+        said += 1
+    return said
+
+
+def test_people_judge_an_old_run_again(run: Path, rrm: Rrm) -> None:
+    """Which casts no people, and is finished: `rrm judge` serves what waits, and says to run rejudge again."""
+    by = ["rejudge", run, "--by", "people", "--node", "total", "--seed", "0"]
+    said = rrm(*by)
+    assert said.code == 3
+    assert "When they are judged, the same `rrm rejudge` takes them." in said.err
+    (key,) = waiting(Store(run))
+    assert _waiting(Store(run), trust=False) == (({key}, {key}), False)
+    with subprocess.Popen(
+        [sys.executable, "-m", "rrm", "judge", str(run), "--port", "0", "--json"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        owner, link = (json.loads(process.stdout.readline()) for _ in range(2))
+        ask = httpx.Client(base_url=link["url"].partition("#")[0], headers={"authorization": f"Bearer {link['token']}"})
+        head = {"authorization": f"Bearer {owner['token']}"}
+        try:
+            case = until(lambda: ask.get("/api/case").json())
+            assert case["sheet"]["node"] == "total"
+            desk = Desk(place_of(run))
+            assert judged_by(desk, "rater-1") == 40
+            desk.close()
+            until(lambda: ask.get("/api/progress", headers=head).json()["state"] == REJUDGE)
+        finally:
+            ask.close()
+            process.terminate()
+    assert rrm(*by).code == 0
+    assert waiting(Store(run)) == set()
+    assert "nobody is asked in a browser here" in rrm("judge", run).err
+
+
+def until(told: Callable[[], T]) -> T:
+    """What is told, once a server is there and it is something."""
+    for _ in range(200):
+        with contextlib.suppress(httpx.ConnectError):
+            if found := told():
+                return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come")
+
+
+def test_judge_keeps_what_is_judged_again_beside_a_trial(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    """And a run that goes on with the trial does not take it, nor is it run for it."""
+    study.write_text(STUDY + '[trial]\nraters = 1\ncases = 2\npeople = ["people"]\n')
+    out = tmp_path / "out"
+    assert rrm("run", study, "--out", out, "--quiet").code == 3
+    by = ["rejudge", out, "--by", "people", "--node", "total"]
+    assert rrm(*by).code == 3
+    waits, goes_on = _waiting(Store(out), trust=False)
+    assert goes_on
+    assert set(waits.apart) < set(waits.keys)
+    desk, ran = Desk(place_of(out)), tmp_path / "ran"
+    desk.tray.put("0" * 16, "0", sheets(1))
+    command = [sys.executable, "-c", f"open({str(ran)!r}, 'a').write('x'); raise SystemExit(3)"]
+    going = GoingOn(desk, command, waits=lambda: waits, grace=0, every=0.02)
+    going.start()
+    try:
+        assert "0" * 16 not in desk.tray.waits(), "what is of no plan is put away"
+        assert set(waits.apart) < set(desk.tray.waits())
+        judged_by(desk, "ann")
+        until(ran.exists)
+        until(lambda: going.state == REJUDGE)
+        assert rrm(*by).code == 0
+        until(lambda: going.state == "waiting for verdicts")
+    finally:
+        going.stop()
+        desk.close()
 
 
 def test_what_was_said_before_is_not_asked_again(run: Path, rrm: Rrm) -> None:

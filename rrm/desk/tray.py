@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, Integer, and_, func, insert, select, update
 
 from rrm.desk.sheet import Sheet
 from rrm.desk.tables import GOLD, Database, cases, leases, verdicts
@@ -72,6 +72,12 @@ class Tray:
         with self._db.reading() as db:
             return db.execute(select(cases.c.seq).where(here).limit(1)).first() is None
 
+    def wanted(self) -> int:
+        """By how many raters some open case is judged, at most; 0 where none waits."""
+        with self._db.reading() as db:
+            waiting = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
+            return int(db.execute(select(func.max(cases.c.wanted)).where(waiting)).scalar() or 0)
+
     def put_away(self, keys: Collection[str]) -> None:
         """Close what waits for other nodes than these: nobody should judge for a plan that was changed."""
         with self._db.writing() as db:
@@ -79,22 +85,29 @@ class Tray:
             for key in sorted(set(there) - set(keys)):
                 db.execute(update(cases).where(cases.c.node_key == key).values(closed=True, room=0))
 
-    def is_due(self) -> bool:
-        """Whether all that waited of some node is judged, so that the run can go on."""
+    def waits(self) -> dict[str, bool]:
+        """By key of the nodes of which something waits, whether all of it is judged, so that it can be taken."""
         with self._db.reading() as db:
             waiting = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
             keys = db.execute(select(cases.c.node_key).distinct().where(waiting)).scalars().all()
-            short = (
-                select(cases.c.seq).where(cases.c.node_key == key, waiting, cases.c.said < cases.c.wanted).limit(1)
-                for key in keys
-            )
-            return any(db.execute(one).first() is None for one in short)
+            short = select(cases.c.seq).where(waiting, cases.c.said < cases.c.wanted).limit(1)
+            return {key: db.execute(short.where(cases.c.node_key == key)).first() is None for key in keys}
+
+    def is_due(self) -> bool:
+        """Whether all that waited of some node is judged, so that the run can go on."""
+        return any(self.waits().values())
 
     def is_empty(self) -> bool:
         """Whether nothing waits."""
+        return not self.waits()
+
+    def stands(self) -> tuple[int, ...]:
+        """How it stands: verdicts so far, cases so far, and how many of them the run has not taken. As long as none of
+        these changes, a run finds what it found before."""
+        open_ = func.sum(cases.c.closed.is_(False).cast(Integer))
         with self._db.reading() as db:
-            waiting = and_(cases.c.closed.is_(False), cases.c.stream != GOLD)
-            return db.execute(select(cases.c.seq).where(waiting).limit(1)).first() is None
+            found = db.execute(select(func.sum(cases.c.said), func.count(), open_).where(cases.c.stream != GOLD)).one()
+        return tuple(int(n or 0) for n in found)
 
 
 def case_id(key: str, case: str) -> str:

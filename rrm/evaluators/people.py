@@ -104,7 +104,8 @@ class People(Evaluator):
         return new
 
     def judge_seats(self, task: Task, seats: Sequence[Seat], *, seed: Seed) -> Iterator[Feedback]:
-        """All seats are laid out at once, each for the rater of its number: the first link is the first seat's."""
+        """All seats are laid out at once, each for the rater of its number among people: the first link is the first
+        person's."""
         if self._room is None:
             return
         desk, room = Desk(os.environ.get(DESK) or place_of(self._room.folder)), self._room
@@ -113,7 +114,7 @@ class People(Evaluator):
                 stream = f"seat-{seat.rater}"
                 users = [self if s is None else self.within(s) for s in seat.seconds]
                 laid = (user._sheet(task, case, room) for user, case in zip(users, seat.cases, strict=True))
-                desk.tray.put(room.key, stream, laid, only=seat.rater + 1)
+                desk.tray.put(room.key, stream, laid, only=seat.person + 1)
                 said = desk.tray.collect(room.key, stream)
                 yield from (said[case.id][0] for case in seat.cases if case.id in said)
         finally:
