@@ -424,6 +424,13 @@ def test_a_study_runs_on_a_server_and_again_asks_nothing(served: Served, rrm: Rr
     assert record(tmp_path / "two") == record(tmp_path / "one")
 
 
+def test_planning_asks_no_judge(served: Served, rrm: Rrm, tmp_path: Path) -> None:
+    said = rrm("plan", plan(tmp_path, served), "--set=cast.assistant=careless-adder", "--json")
+    assert said.code == 0, said.err
+    assert '"measured"' in said.out, "somebody stands in for it, and the rest is timed"
+    assert served.requests == []
+
+
 def feedback(folder: Path) -> list[Any]:
     store = Store(folder, create=False)
     return [f for n, s in store.places() if s.endswith("/feedback") for f in store.read(n, s, FEEDBACK).values()]
