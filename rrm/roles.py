@@ -310,6 +310,10 @@ class Evaluator(Component):
     """Whether a person judges elsewhere, as at a browser: nothing waits for them, but their time is what a plan
     costs, and they are told before they judge anew, as people at the terminal are."""
 
+    takes_asked: bool = False
+    """Whether it says the kind of feedback that a case asks for (`Case.asks`). What says another cannot stand behind
+    `adaptive`, which would count it as what it asked for."""
+
     asks_truth: bool = False
     """Whether it is a control that knows the answer key (the evaluator `oracle`)."""
 

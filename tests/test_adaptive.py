@@ -318,9 +318,15 @@ def test_what_it_will_cost_is_bounded_by_the_time() -> None:
             "effort.seconds: 'simulated' does not count its time: cast evaluator =",
         ),
         ("cast.reward.ensemble=1", 'has one: cast reward = { use = "bradley-terry", ensemble = 3 }, or one kind'),
-        ('cast.evaluator.kinds=["advice", "rating"]', "no advice, from which no reward model learns"),
+        ('cast.evaluator.kinds=["advice", "rating"]', "leave out advice: what such feedback"),
         ('cast.evaluator.kinds=["rating", "rating"]', "each kind once"),
-        ('cast.evaluator={ use = "adaptive", user = "terminal" }', 'cast user = { use = "people" }'),
+        ('cast.evaluator={ use = "adaptive", user = "terminal" }', 'cast user = "simulated" or "people"'),
+        (
+            'cast.evaluator={ use = "adaptive", user = { use = "chat", base_url = "http://127.0.0.1/v1", model = "m" } }',
+            "'chat' says what it will, and takes no kind from others",
+        ),
+        ('cast.evaluator={ use = "adaptive", kinds = ["preference", "mask"] }', "leave out mask: what such feedback"),
+        ('cast.evaluator={ use = "adaptive", kinds = ["term", "rating"] }', "leave out term: what such feedback"),
         (
             'cast.evaluator={ use = "adaptive", user = { use = "simulatd" } }',
             "cast.evaluator.user: no evaluator is called 'simulatd'",

@@ -63,6 +63,7 @@ class Valuing(Erring):
     settings: Settings
 
     reproducible = True
+    takes_asked = True
 
     @abstractmethod
     def values(self, task: Task, case: Case, seed: Seed) -> Sequence[float] | None:

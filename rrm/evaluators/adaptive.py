@@ -19,6 +19,10 @@ from rrm.records import Case, Feedback, Item, Response
 from rrm.roles import Ask, Asker, Evaluator, Judged, Room, Seat, SoFar, Task
 from rrm.seed import Seed
 
+UNFORESEEN = ("advice", "mask", "term")
+"""Kinds that cannot be chosen: nothing is learnt from advice, an edit is learnt from by no ensemble, and what a mask
+will mark is known only when it is there."""
+
 
 class Adaptive(Asker):
     """Stands before another evaluator. In the first round every kind gets the same time. Then each case gets the kind
@@ -52,9 +56,11 @@ class Adaptive(Asker):
 
         @field_validator("kinds")
         @classmethod
-        def _each_once_and_learnt_from(cls, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
-            if "advice" in kinds or len(set(kinds)) < len(kinds):
-                raise ValueError(f"each kind once, and no advice, from which no reward model learns: {list(kinds)}")
+        def _each_once_and_foreseen(cls, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
+            if len(set(kinds)) < len(kinds):
+                raise ValueError(f"each kind once: {list(kinds)}")
+            if unknown := [kind for kind in kinds if kind in UNFORESEEN]:
+                raise ValueError(f"leave out {', '.join(unknown)}: what such feedback teaches cannot be foreseen")
             return kinds
 
         @field_validator("user")
@@ -87,10 +93,10 @@ class Adaptive(Asker):
         return self.inner.voices
 
     def check(self, task: Task) -> None:
-        if self.inner.interactive:
+        if not self.inner.takes_asked:
             raise PlanError(
-                f"evaluator {self.inner.name()!r} asks by how many answers there are, and takes no kind from others: "
-                "cast user = { use = \"people\" }, or cast it without 'adaptive'"
+                f"evaluator {self.inner.name()!r} says what it will, and takes no kind from others: cast user = "
+                '"simulated" or "people", or cast it without \'adaptive\''
             )
         self.inner.check(task)
 

@@ -64,6 +64,7 @@ class People(Evaluator):
     paths = ("gold_file",)
 
     person = True
+    takes_asked = True
 
     @property
     def voices(self) -> int:
