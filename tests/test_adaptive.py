@@ -322,7 +322,7 @@ def test_what_it_will_cost_is_bounded_by_the_time() -> None:
         ('cast.evaluator.kinds=["rating", "rating"]', "each kind once"),
         ('cast.evaluator={ use = "adaptive", user = "terminal" }', 'cast user = "simulated" or "people"'),
         (
-            'cast.evaluator={ use = "adaptive", user = { use = "chat", base_url = "http://127.0.0.1/v1", model = "m" } }',
+            'cast.evaluator={ use = "adaptive", user = { use = "chat", base_url = "http://a/v1", model = "m" } }',
             "'chat' says what it will, and takes no kind from others",
         ),
         ('cast.evaluator={ use = "adaptive", kinds = ["preference", "mask"] }', "leave out mask: what such feedback"),
