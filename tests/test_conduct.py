@@ -305,6 +305,25 @@ def test_people_judge_a_trial_each_their_own_cases(study: Path, tmp_path: Path, 
     desk.close()
 
 
+def test_opened_is_of_those_whose_opening_is_recorded(study: Path, tmp_path: Path, rrm: Rrm) -> None:
+    """Of four raters two are simulated, who open nothing that anybody records; of two people, one opens nothing."""
+    study.write_text(STUDY + '[trial]\nraters = 4\ncases = 4\npeople = ["simulated", "people"]\n')
+    out = tmp_path / "run"
+    assert rrm("run", study, "--out", out, "--quiet").code == 3
+    desk = Desk(place_of(out))
+    for rater in desk.register.invite(["ann", "bob"]):
+        while handed := desk.next(rater.id):
+            case = handed.sheet.case
+            seen = tuple(e.exhibit for e in handed.sheet.exhibits) if rater.name == "ann" else ()
+            desk.say(rater.id, handed.id, Preference(case=case, evaluator=rater.name, first_better=1.0, seen=seen))
+    desk.close()
+    assert rrm("run", out, "--quiet").code == 0
+    (found,) = json.loads(rrm("report", out, "--json").out)["trial"]
+    opened = found["cells"][1]["opened"]
+    assert opened["n"] <= 4, "each of the two has two cases with help"
+    assert 0 < opened["mean"] < 1
+
+
 def test_who_goes_on_with_a_record_does_its_trial(trial: Path, tmp_path: Path, rrm: Rrm) -> None:
     study, store = Study.load(trial), Store(tmp_path / "run")
     build.run(study, store, workers=1)

@@ -39,7 +39,7 @@ from rrm.testing import HOSTILE
 from rrm.web.app import application, server
 from rrm.web.drill import Drill
 from rrm.web.forms import tiers
-from rrm.web.going_on import GoingOn
+from rrm.web.going_on import GoingOn, Waits
 from rrm.web.guard import LARGEST, Guard
 from rrm.web.overseen import overseen
 from rrm.web.page import _sentence
@@ -876,6 +876,92 @@ def test_seats_of_a_trial_are_numbered_among_people(study: Path, tmp_path: Path,
     handed = {rater.name: desk.next(rater.id) for rater in desk.register.all()}
     assert {name: h.sheet.folded for name, h in handed.items() if h} == {"rater-1": True, "rater-2": False}
     close_all()
+
+
+# -- going on ---------------------------------------------------------------------------------------------------------
+
+
+def runs(folder: Path, code: int, before: str = "") -> tuple[list[str], Path]:
+    """A command that leaves a mark each time that it is run, and ends with that exit code."""
+    ran = folder / "ran"
+    source = f"import sys; open({str(ran)!r}, 'a').write('x'); print('why', file=sys.stderr); {before}"
+    return [sys.executable, "-c", f"{source}\nraise SystemExit({code})"], ran
+
+
+def settled(going: GoingOn, ran: Path, times: int) -> None:
+    """Waits until it was run so often, and then for as long as five more would have taken to begin."""
+    end = time.monotonic() + 60
+    while not (ran.exists() and len(ran.read_text()) >= times and going.state != "training") and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    assert len(ran.read_text()) == times
+
+
+def judged(desk: Desk, rater: int) -> None:
+    handed = desk.next(rater)
+    assert handed
+    said = {"kind": "abstention", "case": handed.sheet.case, "evaluator": "ann", "reason": "x"}
+    desk.say(rater, handed.id, FEEDBACK.validate_python(said))
+
+
+@pytest.mark.parametrize("code", [3, 1], ids=["unfinished", "failed"])
+def test_a_run_that_can_go_no_further_waits_for_the_desk_to_change(tmp_path: Path, code: int) -> None:
+    """Cases of one node are judged, which the run does not take: it is run again once another verdict came."""
+    desk = desk_at(tmp_path / "desk.sqlite")
+    (ann,) = desk.register.invite(["ann"])
+    desk.tray.put(KEY, "0", sheets(1))
+    judged(desk, ann.id)
+    desk.tray.put("fedcba9876543210", "0", sheets(2))
+    command, ran = runs(tmp_path, code)
+    going = GoingOn(desk, command, grace=0, every=0.02)
+    going.start()
+    try:
+        settled(going, ran, 1)
+        assert going.state == ("waiting for verdicts" if code == 3 else "stopped: why")
+        judged(desk, ann.id)
+        settled(going, ran, 2)
+    finally:
+        going.stop()
+        close_all()
+
+
+def test_a_run_that_failed_is_tried_again_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when another `rrm run` was at work, which nothing at the desk tells: after .1 seconds, .2, .4…"""
+    monkeypatch.setattr("rrm.web.going_on.RETRY", 0.1)
+    desk = desk_at(tmp_path / "desk.sqlite")
+    command, ran = runs(tmp_path, 1)
+    going = GoingOn(desk, command, grace=0, every=0.02)
+    going.start()
+    try:
+        time.sleep(6)
+        assert 2 <= len(ran.read_text()) <= 6
+    finally:
+        going.stop()
+        close_all()
+
+
+def test_what_is_of_no_plan_any_more_is_put_away_after_a_run(tmp_path: Path) -> None:
+    desk = desk_at(tmp_path / "desk.sqlite")
+    (ann,) = desk.register.invite(["ann"])
+    desk.tray.put(KEY, "0", sheets(1))
+    judged(desk, ann.id)
+    command, ran = runs(tmp_path, 3)
+    keys = {KEY, "fedcba9876543210"}
+    going = GoingOn(desk, command, waits=lambda: Waits(keys, ()), grace=0, every=0.02)
+    desk.tray.put("fedcba9876543210", "0", sheets(1))
+    going.start()
+    try:
+        settled(going, ran, 1)
+        assert set(desk.tray.waits()) == keys
+        keys.remove("fedcba9876543210")  # the plan was changed, and run with this folder
+        desk.tray.put(KEY, "1", sheets(2)[1:])
+        judged(desk, ann.id)
+        judged(desk, ann.id)
+        settled(going, ran, 2)
+        assert set(desk.tray.waits()) == {KEY}
+    finally:
+        going.stop()
+        close_all()
 
 
 # -- forms ------------------------------------------------------------------------------------------------------------

@@ -199,6 +199,16 @@ def test_turns_are_counted_between_raters_of_one_case() -> None:
     assert found
     assert found.by_chance
     assert (found.mended.mean, found.spoiled.mean, found.by_chance.mean) == (0.5, 0.0, 0.5)
+    wide = Judgements(
+        rater=np.array([0, 1, 2, 3, 4, 0, 1, 0, 1]),
+        case=np.array([7, 7, 7, 9, 9, 4, 4, 2, 2]),  # two were judged in both arms, three by two people alone
+        arm=np.array([0, 0, 1, 0, 1, 0, 0, 0, 0]),
+        right=np.array([1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]),
+    )
+    found = turned(wide, wide.arm == 1)
+    assert found
+    assert found.by_chance
+    assert (found.mended.n, found.spoiled.n, found.by_chance.n) == (2, 2, 3)
     apart = replace(j, case=np.array([0, 0, 1, 1]))
     assert turned(apart, apart.arm == 1) is None
 

@@ -13,6 +13,7 @@ from rrm.inert import inert
 from rrm.measure import Figure, agreement
 from rrm.picture import sentence
 from rrm.records import FEEDBACK, Abstention, Case, Feedback
+from rrm.registry import EVALUATORS
 from rrm.report.study import Run, Study
 from rrm.roles import Task
 from rrm.store import Store
@@ -71,7 +72,7 @@ def _read(record: TrialRecord, run: Run, store: Store) -> Tried | None:
 
 def _rows(record: TrialRecord, run: Run, cases: dict[int, Case], said: dict[int, Feedback]) -> Judgements:
     """The judgements of cases whose two answers the truth tells apart."""
-    task, opens = run.graph.tasks[record.node], any(f.seen for f in said.values())
+    task, opens = run.graph.tasks[record.node], _who_opens(record, said)
     truths: dict[tuple[str, str], float | None] = {}
 
     def true(task: Task, case: Case, text: str) -> float | None:
@@ -89,13 +90,20 @@ def _rows(record: TrialRecord, run: Run, cases: dict[int, Case], said: dict[int,
         if (not silent and not asked) or None in worth or len(set(worth)) < 2:
             continue
         help_ = _help_right(run, record.node, case)
-        seen = len(set(feedback.seen)) / len(case.exhibits) if case.exhibits and opens else np.nan
+        seen = len(set(feedback.seen)) / len(case.exhibits) if case.exhibits and rater in opens else np.nan
         seconds, sure = (np.nan if x is None else x for x in (feedback.seconds, feedback.confidence))
         kept.append((rater, item, cell, 0.5 if silent else right / asked, silent, seconds, sure, seen, help_))
     columns = np.array(kept, dtype=float).reshape(len(kept), 9).T
     rater, item, cell = columns[:3].astype(np.int64)
     right, silent_, seconds_, sure_, seen_, help__ = columns[3:]
     return Judgements(rater, item, cell, right, silent_, seconds_, sure_, seen_, help__)
+
+
+def _who_opens(record: TrialRecord, said: dict[int, Feedback]) -> set[int]:
+    """The raters of whom it is recorded what they opened: people, also those who opened nothing, and whoever did."""
+    known = set(EVALUATORS.names())
+    people = {i for i, name in enumerate(record.raters) if name in known and EVALUATORS.get(name).is_person()}
+    return people | {record.design[n][0] for n, feedback in said.items() if feedback.seen}
 
 
 def _help_right(run: Run, node: str, case: Case) -> float:

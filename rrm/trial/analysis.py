@@ -27,8 +27,9 @@ class Turned(NamedTuple):
 
     mended: Figure
     spoiled: Figure
+    """Both of so many cases that were judged in both arms."""
     by_chance: Figure | None
-    """None: no case was judged by two raters of the control arm."""
+    """Of those that two raters of the control arm judged. None: there is no such case."""
 
 
 class ArmResult(NamedTuple):
@@ -144,7 +145,10 @@ def turned(both: Judgements, helped: NDArray[np.bool_], *, seed: int = 0) -> Tur
         draws.append(_turns(both, helped, weights[0][both.rater] * weights[1][both.case], cases))
     if not np.isfinite(draws[0][0]):
         return None
-    mended, spoiled, chance = (_figure(np.array(column), cases) for column in zip(*draws, strict=True))
+    alone, aided = (np.bincount(both.case[rows], minlength=cases) for rows in (~helped, helped))
+    matched, twice = int(((alone > 0) & (aided > 0)).sum()), int((alone > 1).sum())
+    counts = matched, matched, twice
+    mended, spoiled, chance = (_figure(np.array(c), n) for c, n in zip(zip(*draws, strict=True), counts, strict=True))
     if mended is None or spoiled is None:
         return None
     return Turned(mended, spoiled, chance)
