@@ -20,6 +20,7 @@ from rrm.plan import Study
 from rrm.records import FEEDBACK, Case, Feedback, Preference
 from rrm.registry import TASKS
 from rrm.report import Report
+from rrm.report.verdict import SMALL
 from rrm.store import Store
 from rrm.trial.record import NODE, STREAM, TrialRecord
 
@@ -139,6 +140,20 @@ def test_the_report_says_what_help_was_worth(trial: Path, tmp_path: Path, rrm: R
     page = (tmp_path / "run" / "report.html").read_text()
     assert "What help is worth to a person" in page
     assert "people are right oftener" in page
+
+
+def test_nothing_is_said_of_a_trial_at_the_small_size(trial: Path, tmp_path: Path, rrm: Rrm) -> None:
+    trial.write_text(trial.read_text() + "[fast]\neffort = { cases = 5 }\n")
+    sets = ["trial.raters=8", "trial.cases=40", "trial.of=60", "node.block.cast.assistant.slip=0.02"]
+    said = rrm("run", trial, "--out", tmp_path / "run", "--fast", *(w for s in sets for w in ("--set", s)), "--quiet")
+    (found,) = json.loads(rrm("report", tmp_path / "run", "--json").out)["trial"]
+    assert found["cells"][1]["uplift"]["low"] > 0.1, "though much would be said else"
+    assert found["words"] == [SMALL]
+    page = (tmp_path / "run" / "report.html").read_text()
+    for told in (said.out, page):
+        assert "Trial of help" in told or "What help is worth" in told
+        assert "people are right" not in told
+        assert "No verdicts are drawn" in " ".join(told.split())
 
 
 def test_a_run_without_a_trial_reports_none(study: Path, tmp_path: Path, rrm: Rrm) -> None:

@@ -15,6 +15,7 @@ from rrm.picture import sentence
 from rrm.records import FEEDBACK, Abstention, Case, Feedback
 from rrm.registry import EVALUATORS
 from rrm.report.study import Run, Study
+from rrm.report.verdict import SMALL
 from rrm.roles import Task
 from rrm.store import Store
 from rrm.trial import ArmResult, Judgements, TrialResult, Turned, analyse
@@ -36,7 +37,7 @@ class Tried(NamedTuple):
     """Judgements of which nothing is learnt, for the truth makes no difference between the two answers."""
     result: TrialResult
     words: list[str]
-    """What the figures show, in sentences."""
+    """What the figures show, in sentences; of a study at its small size, that they show nothing."""
 
 
 def trials(study: Study, store: Store) -> list[Tried]:
@@ -46,7 +47,8 @@ def trials(study: Study, store: Store) -> list[Tried]:
     for record in store.read(NODE, STREAM, TrialRecord).values():
         if record.arm in runs:
             newest[record.key] = record
-    return [t for r in newest.values() if r.node in runs[r.arm].graph.tasks and (t := _read(r, runs[r.arm], store))]
+    found = [t for r in newest.values() if r.node in runs[r.arm].graph.tasks and (t := _read(r, runs[r.arm], store))]
+    return [t._replace(words=[SMALL]) for t in found] if study.small else found
 
 
 def _read(record: TrialRecord, run: Run, store: Store) -> Tried | None:
