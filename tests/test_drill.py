@@ -20,6 +20,7 @@ from rrm.desk.sheet import sheet_of
 from rrm.errors import Unfinished
 from rrm.hearing import known, serving
 from rrm.job import assemble_node, jobs, recorded
+from rrm.records import Rejudged
 from rrm.web.drill import Drill
 from rrm.web.going_on import GoingOn
 
@@ -164,6 +165,40 @@ def test_only_what_lies_open_before_the_rater_is_asked_about(beside: Deep) -> No
         assert answer.status_code == status
         assert why in answer.json()["detail"]
     assert beside.desk.holds(beside.raters["ann"], case).asked == ()
+
+
+@pytest.mark.parametrize("why", ["trial", "rejudge"])
+def test_beside_a_case_with_its_own_help_nobody_is_asked(beside: Deep, why: str) -> None:
+    """In a trial that would be another arm, and where a run is judged once more, another case."""
+    store, key = Store(beside.run, create=False), "fedcba9876543210"
+    node = next(assemble_node(j) for j in jobs(recorded(store))[0] if j.name == "sixteen")
+    case = store.read(node.key, "0/cases", Case)[0]
+    if why == "trial":
+        case = case.model_copy(update={"place": "trial/0"})
+    else:
+        store.append("study", "rejudged", [Rejudged(node=node.key, evaluator={"use": "people"}, key=key)])
+    shown = sheet_of(node.task, case, node="sixteen", level=3, helpers=known(node, store), kinds=["preference"])
+    beside.desk.tray.put_away([])
+    beside.desk.tray.put(key, "0", [shown])
+    ann = beside.script("ann")
+    laid, exhibit = first_open(ann)
+    assert laid.startswith(key)
+    assert exhibit["level"], "who has helpers itself"
+    refused = ann.post("/api/ask", json={"case": laid, "exhibit": exhibit["exhibit"]})
+    assert refused.status_code == 422
+    told = {"trial": "this case is of a trial of help: there is no other help", "rejudge": "is judged once more"}
+    assert told[why] in refused.json()["detail"]
+    browser = beside.browser("ann")
+    page = browser.get("/").text
+    assert page.count("exhibit-body") == 1
+    assert 'action="/ask"' not in page
+    form = re.search(r'action="/open".*?</form>', page)
+    assert form
+    part = browser.post(
+        "/open", data=dict(re.findall(r'name="(\w+)" value="([^"]*)"', form[0])), headers={"x-part": "1"}
+    )
+    assert part.text.count("exhibit-body") == 1
+    assert "/ask" not in part.text
 
 
 def test_a_helper_whose_weights_are_gone_is_told_of(beside: Deep) -> None:

@@ -13,8 +13,9 @@ from rrm.hearing import known, serving
 from rrm.inert import inert
 from rrm.job import assemble_node, jobs, recorded
 from rrm.node import Node
-from rrm.records import Case, Exhibit, Response
+from rrm.records import Case, Exhibit, Rejudged, Response
 from rrm.store import Store
+from rrm.trial.record import SEATS
 
 
 class Drill:
@@ -33,11 +34,22 @@ class Drill:
         """
         with self._turn:
             handed = self._desk.holds(rater.id, id)
+            if why := self.why_not(handed):
+                raise Refused(why)
             before = next((a for a in handed.asked if a.exhibit == exhibit), None)
             if before is None:
                 before = self._asked(handed, exhibit)
                 self._desk.note(rater.id, id, "asked", before.body)
             return before.shown
+
+    def why_not(self, handed: Handed) -> str:
+        """Why nobody is asked beside this case, whatever its exhibits are; empty where somebody may be."""
+        if handed.sheet.place.startswith(f"{SEATS}/"):
+            return "this case is of a trial of help: there is no other help than what lies beside it"
+        key = handed.id.rpartition("-")[0]
+        if self.store and any(e.key == key for e in self.store.read("study", "rejudged", Rejudged).values()):
+            return "this case is judged once more, with the help that lay beside it before, and no other"
+        return ""
 
     def _asked(self, handed: Handed, exhibit: str) -> Asked:
         if self.store is None:

@@ -84,7 +84,7 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         if handed.sheet.limit and not handed.started:
             desk.start(caller.rater.id, handed.id)
             handed = desk.holds(caller.rater.id, handed.id)
-        return _page(request, "case.html.j2", status, waiting=waiting, **common, **_laid(handed))
+        return _page(request, "case.html.j2", status, waiting=waiting, **common, **_laid(handed, drill))
 
     @router.get("/")
     def home(request: Request) -> Response:
@@ -137,8 +137,9 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
         except Refused as error:
             return shown(request, doors.caller(request), _sentence(error), 409)
         if request.headers.get("x-part"):
-            asked = {a.exhibit: a.shown for a in desk.holds(by.id, case).asked}
-            common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": asked}
+            handed = desk.holds(by.id, case)
+            asked, may_ask = {a.exhibit: a.shown for a in handed.asked}, not drill.why_not(handed)
+            common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": asked, "may_ask": may_ask}
             return _page(request, "_exhibit_body.html.j2", exhibit=found, **common)
         return RedirectResponse("/", 303)
 
@@ -153,7 +154,12 @@ def pages(desk: Desk, doors: Doors, going: GoingOn, drill: Drill, watch: Watch) 
                 return _page(request, "_refused.html.j2", 422, said=f"{error}.")
             return shown(request, doors.caller(request), _sentence(error), 409)
         if part:
-            common: dict[str, Any] = {"case": case, "proof": form.get("proof", ""), "asked": {exhibit: found}}
+            common: dict[str, Any] = {
+                "case": case,
+                "proof": form.get("proof", ""),
+                "asked": {exhibit: found},
+                "may_ask": True,
+            }
             return _page(request, "_below.html.j2", found=found, **common)
         return RedirectResponse("/", 303)
 
@@ -202,7 +208,7 @@ def _unattended(desk: Desk, rater: Rater, handed: Handed, *, alone: bool) -> boo
     return alone or desk.register.ran_out(rater.id)
 
 
-def _laid(handed: Handed) -> dict[str, Any]:
+def _laid(handed: Handed, drill: Drill) -> dict[str, Any]:
     """What the template of a case takes."""
     sheet = as_seen(handed)
     opened = {e.exhibit for e in sheet.exhibits} if not sheet.folded else set(handed.opened)
@@ -211,6 +217,7 @@ def _laid(handed: Handed) -> dict[str, Any]:
         "sheet": sheet,
         "opened": opened,
         "asked": {a.exhibit: a.shown for a in handed.asked},
+        "may_ask": not drill.why_not(handed),
         "spent": round(max(time.time() - handed.began, 0.0), 1),
         "titles": TITLES,
     }
