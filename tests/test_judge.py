@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -937,6 +940,31 @@ def test_a_run_that_failed_is_tried_again_ever_more_seldom(tmp_path: Path, monke
         assert 2 <= len(ran.read_text()) <= 6
     finally:
         going.stop()
+        close_all()
+
+
+def test_a_run_that_heeds_no_word_does_not_outlive_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rrm.web.going_on.LAST", 0.3)
+    pid = tmp_path / "pid"
+    source = f"""
+import os, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path({str(pid)!r}).write_text(str(os.getpid()) + " ")
+time.sleep(60)
+"""
+    going = GoingOn(desk_at(tmp_path / "desk.sqlite"), [sys.executable, "-c", source], grace=0, every=0.02)
+    going.start()
+    end = time.monotonic() + 60
+    while not (pid.exists() and pid.read_text().endswith(" ")) and time.monotonic() < end:
+        time.sleep(0.02)
+    number = int(pid.read_text())
+    going.stop()
+    try:
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
         close_all()
 
 

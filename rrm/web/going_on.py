@@ -20,6 +20,9 @@ RETRY, SELDOM = 60.0, 3600.0
 """Seconds after which a run that failed is tried again, for somebody may mend it, or another `rrm run` was at work.
 Each time that nothing has changed at the desk, it is twice as many, up to the second."""
 
+LAST = 10.0
+"""Seconds that a run has to end when it is told to."""
+
 REJUDGE = "what `rrm rejudge` asked is judged: run the same `rrm rejudge` again, which takes it"
 
 
@@ -66,7 +69,10 @@ class GoingOn:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
         if self._thread.is_alive():
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=LAST)
+        if self._process is not None and self._process.poll() is None:  # it heeds no such word, and would outlive us
+            self._process.kill()
+            self._process.wait()
 
     @property
     def state(self) -> str:
